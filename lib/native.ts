@@ -1,0 +1,326 @@
+import { fileURLToPath } from 'node:url';
+import nodeGypBuild from 'node-gyp-build';
+
+/** Element types of a tensor. `float16` exists in files only: it is widened to float32 when it is read. */
+export type DType = 'float32' | 'bfloat16' | 'int64' | 'int32' | 'bool';
+
+/** Arrays a tensor can be made from and copied to. bfloat16 travels as its 16 bits, bool as 0 or 1. */
+export type TensorData = Float32Array | Uint16Array | BigInt64Array | Int32Array | Uint8Array;
+
+/**
+ * A tensor in native memory. Rows are contiguous unless it is a view made by `narrow` or `transpose`.
+ * Memory is given back by `dispose()`; the garbage collector is only the safety net.
+ */
+export interface NativeTensor {
+  readonly shape: number[];
+  readonly dtype: DType;
+  readonly size: number;
+  readonly disposed: boolean;
+  /** View of `length` entries of dimension `dim` from `start`. */
+  narrow(dim: number, start: number, length: number): NativeTensor;
+  /** View with another shape; the tensor must be contiguous. One entry may be -1. */
+  reshape(shape: number[]): NativeTensor;
+  /** View with two dimensions exchanged. */
+  transpose(dim0: number, dim1: number): NativeTensor;
+  /** Another handle on the same memory. */
+  alias(): NativeTensor;
+  /** Copy with another element type (a copy even if it is the same). Rounds to nearest even. */
+  cast(dtype: DType): NativeTensor;
+  /** Contiguous copy. */
+  clone(): NativeTensor;
+  /** Overwrites this tensor (or view) with `source`, converting the element type. */
+  copyFrom(source: NativeTensor): void;
+  fill(value: number): void;
+  /** Copy of the elements in row-major order. */
+  toTypedArray(): TensorData;
+  dispose(): void;
+}
+
+export type Activation = 'silu' | 'gelu' | 'gelu_tanh' | 'quick_gelu';
+
+export interface MatmulOptions {
+  /** Use aᵀ, bᵀ. */
+  transposeA?: boolean;
+  transposeB?: boolean;
+  /** [N], float32, added to every row. */
+  bias?: NativeTensor;
+  /** Write here instead of into a new tensor. */
+  out?: NativeTensor;
+  /** out += a·b instead of out = a·b. */
+  accumulate?: boolean;
+}
+
+export interface RopeOptions {
+  /** Number of frequencies that each axis takes; absent for one axis. */
+  sections?: number[];
+  /** Interleaved mrope (Qwen3-VL): axis 1 takes frequencies 1, 4, 7 …, axis 2 takes 2, 5, 8 …, axis 0 the rest. */
+  interleaved?: boolean;
+  /** Added to every position. */
+  offset?: number;
+  /** Multiplies cos and sin (yarn's attention factor). */
+  scaling?: number;
+}
+
+/** Keys that each query row sees beside its range: row `rows[i]` of `k` and `v`, for query i. */
+export interface ExtraKeys {
+  /** [M, kvHeads, D] */
+  k: NativeTensor;
+  v: NativeTensor;
+  /** int32 [N] */
+  rows: NativeTensor;
+}
+
+export interface AttentionOptions {
+  /** Multiplies the scores; 1/sqrt(D) if absent. */
+  scale?: number;
+  extras?: ExtraKeys[];
+  /** Naive reference instead of the fused kernel. */
+  plain?: boolean;
+}
+
+export interface AttentionGradients {
+  dq: NativeTensor;
+  dk: NativeTensor;
+  dv: NativeTensor;
+  /** One pair per extra, in order; accumulated where several queries name the same row. */
+  extras: { dk: NativeTensor; dv: NativeTensor }[];
+}
+
+export interface SoftCrossEntropyResult {
+  /** Σ over rows of −Σ_v p(v) log q(v), not scaled. */
+  loss: number;
+  /** int32 [n]: draft-vocabulary argmax of every row. */
+  argmax: NativeTensor;
+  /** [n, H]: gradient of scale·loss with respect to x. */
+  dx: NativeTensor;
+}
+
+export interface AdamWOptions {
+  lr: number;
+  beta1: number;
+  beta2: number;
+  eps: number;
+  weightDecay: number;
+  /** 1 for the first step. */
+  step: number;
+  /** Gradients are multiplied by this first (clipping). */
+  gradScale: number;
+}
+
+export interface MemoryStats {
+  liveBytes: number;
+  peakBytes: number;
+  liveTensors: number;
+}
+
+export interface NativeInfo {
+  version: string;
+  onednn: string;
+  /** Instruction set the kernels use: avx512_bf16, avx512, avx2 or generic. */
+  isa: string;
+  threads: number;
+  bfloat16Gemm: boolean;
+}
+
+/** Everything the addon exports. Shapes: N rows, H features, V vocabulary, D head size. */
+export interface Native {
+  // ---- tensors
+  fromData(data: TensorData, dtype: DType, shape: number[]): NativeTensor;
+  /** Zero-filled. */
+  zeros(shape: number[], dtype: DType): NativeTensor;
+  /** Standard-normal · std, counter-based (Philox): the same seed gives the same values on every machine. */
+  randomNormal(shape: number[], std: number, seed: bigint): NativeTensor;
+  memory(): MemoryStats;
+  resetPeakMemory(): void;
+  setThreads(count: number): void;
+  info(): NativeInfo;
+  /** Reads a tensor at a byte offset of a file by pread. fileDtype float16 becomes float32. */
+  readTensor(
+    path: string,
+    byteOffset: number,
+    shape: number[],
+    fileDtype: DType | 'float16',
+    dtype: DType,
+  ): NativeTensor;
+  /** Writes the tensor's elements at a byte offset of an open file; returns the number of bytes. */
+  writeTensor(fd: number, byteOffset: number, tensor: NativeTensor): number;
+
+  // ---- products
+  /**
+   * a [M,K] · b [K,N] → float32 [M,N]. If either is bfloat16 both are multiplied as bfloat16 with float32
+   * accumulation. Up to 16 rows each row's result does not depend on how many rows there are.
+   */
+  matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor;
+
+  // ---- rows
+  /** Rows of table [R,…] named by ids (int32 or int64) [N] → [N,…]; bfloat16 tables give float32. */
+  gatherRows(table: NativeTensor, ids: NativeTensor): NativeTensor;
+  /** dst[ids[i]] = src[i] */
+  scatterRows(dst: NativeTensor, ids: NativeTensor, src: NativeTensor): void;
+  /** dst[ids[i]] += src[i] */
+  scatterAddRows(dst: NativeTensor, ids: NativeTensor, src: NativeTensor): void;
+  cat(tensors: NativeTensor[], dim: number): NativeTensor;
+
+  // ---- elementwise (float32)
+  add(a: NativeTensor, b: NativeTensor): NativeTensor;
+  /** a += alpha·b */
+  addInPlace(a: NativeTensor, b: NativeTensor, alpha?: number): void;
+  scaleInPlace(a: NativeTensor, factor: number): void;
+  mul(a: NativeTensor, b: NativeTensor): NativeTensor;
+  activation(x: NativeTensor, kind: Activation): NativeTensor;
+  /** act(gate)·up */
+  gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation): NativeTensor;
+  gatedActivationBackward(
+    dy: NativeTensor,
+    gate: NativeTensor,
+    up: NativeTensor,
+    kind: Activation,
+  ): { dgate: NativeTensor; dup: NativeTensor };
+
+  // ---- norms over the last dimension (float32 rows; weights float32 or bfloat16)
+  rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor;
+  /** dweight is added to. */
+  rmsNormBackward(
+    dy: NativeTensor,
+    x: NativeTensor,
+    weight: NativeTensor,
+    eps: number,
+    dweight: NativeTensor | undefined,
+  ): NativeTensor;
+  layerNorm(x: NativeTensor, weight: NativeTensor, bias: NativeTensor | undefined, eps: number): NativeTensor;
+  layerNormBackward(
+    dy: NativeTensor,
+    x: NativeTensor,
+    weight: NativeTensor,
+    eps: number,
+    dweight: NativeTensor | undefined,
+    dbias: NativeTensor | undefined,
+  ): NativeTensor;
+  softmax(x: NativeTensor): NativeTensor;
+  softmaxBackward(dy: NativeTensor, y: NativeTensor): NativeTensor;
+
+  // ---- rotary
+  /** positions float32 [axes,N], inverse frequencies float32 [F] → cos and sin, float32 [N,F]. */
+  ropeTables(
+    positions: NativeTensor,
+    inverseFrequencies: NativeTensor,
+    options?: RopeOptions,
+  ): { cos: NativeTensor; sin: NativeTensor };
+  /**
+   * Rotates x [N, heads, D]: pairs (j, j+F) of the first 2F features by cos, sin [N,F]; the rest pass.
+   * inverse rotates back, which is also the gradient.
+   */
+  rope(x: NativeTensor, cos: NativeTensor, sin: NativeTensor, inverse?: boolean): NativeTensor;
+
+  // ---- attention
+  /**
+   * q [N,heads,D]; k, v [M,kvHeads,D]; query i sees keys begin[i] ≤ j < end[i] (int32 [N]) and its extras, in one
+   * softmax. Returns out [N,heads,D] and lse [N,heads]. Up to 16 queries each row's result does not depend on
+   * how many there are. Causal prefill, windows, packed sequences, KV-cache decoding and the draft's
+   * training-time test are all ranges.
+   */
+  attention(
+    q: NativeTensor,
+    k: NativeTensor,
+    v: NativeTensor,
+    begin: NativeTensor,
+    end: NativeTensor,
+    options?: AttentionOptions,
+  ): { out: NativeTensor; lse: NativeTensor };
+  attentionBackward(
+    dout: NativeTensor,
+    q: NativeTensor,
+    k: NativeTensor,
+    v: NativeTensor,
+    out: NativeTensor,
+    lse: NativeTensor,
+    begin: NativeTensor,
+    end: NativeTensor,
+    options?: AttentionOptions,
+  ): AttentionGradients;
+
+  // ---- vocabulary
+  /** argmax over the last dimension, lowest index on ties → int32 [N]. */
+  argmax(x: NativeTensor): NativeTensor;
+  /** argmax over V of x [N,H] · weight[V,H]ᵀ, streamed over chunks of V → int32 [N]. */
+  linearArgmax(x: NativeTensor, weight: NativeTensor): NativeTensor;
+  /** softmax over V of x [N,H] · weight[V,H]ᵀ in row chunks → float32 [N,V]. */
+  linearSoftmax(x: NativeTensor, weight: NativeTensor): NativeTensor;
+  /**
+   * Fused linear + soft cross-entropy, forward and backward in one pass over row chunks.
+   * x [n,H], weight [V,H], teacher float32 [R,V], teacherRows int32 [n]; dweight float32 [V,H] is added to.
+   */
+  linearSoftCrossEntropy(
+    x: NativeTensor,
+    weight: NativeTensor,
+    teacher: NativeTensor,
+    teacherRows: NativeTensor,
+    scale: number,
+    dweight: NativeTensor | undefined,
+  ): SoftCrossEntropyResult;
+
+  // ---- optimizer
+  /** √(Σ g²) over all tensors, accumulated in float64 in a fixed order. */
+  gradNorm(grads: NativeTensor[]): number;
+  /** Updates params, m and v (float32, master precision) in place; `compute[i]`, if given, receives the rounded copy. */
+  adamW(
+    params: NativeTensor[],
+    grads: NativeTensor[],
+    m: NativeTensor[],
+    v: NativeTensor[],
+    compute: (NativeTensor | undefined)[],
+    options: AdamWOptions,
+  ): void;
+
+  // ---- media
+  /** Pillow-exact resize of interleaved uint8 [h,w,c]. */
+  resize(
+    data: Uint8Array,
+    height: number,
+    width: number,
+    channels: number,
+    outHeight: number,
+    outWidth: number,
+    filter: 'bicubic' | 'bilinear' | 'lanczos',
+  ): Uint8Array;
+  /**
+   * Qwen-VL patches: frames uint8 [T,h,w,3] → float32 [T/tp · h/p · w/p, 3·tp·p·p], rescaled, normalised and ordered in
+   * merge blocks.
+   */
+  patchify(
+    frames: Uint8Array,
+    count: number,
+    height: number,
+    width: number,
+    options: {
+      patchSize: number;
+      temporalPatchSize: number;
+      mergeSize: number;
+      rescale: number;
+      mean: number[];
+      std: number[];
+    },
+  ): NativeTensor;
+
+  // ---- multimodal rope index: see csrc/rope
+  ropeIndexQwen2_5VL(
+    ids: Int32Array,
+    options: {
+      imageTokenId: number;
+      videoTokenId: number;
+      visionStartTokenId: number;
+      mergeSize: number;
+      tokensPerSecond: number;
+      /** [t,h,w] triples, in patches */
+      imageGrids: Int32Array;
+      videoGrids: Int32Array;
+      secondPerGrid: Float64Array;
+      positionRule: 'engines' | 'transformers5';
+    },
+  ): { positions: Float32Array; delta: number };
+}
+
+// lib/ and dist/ are both one level below the package root.
+export const packageRoot = fileURLToPath(new URL('..', import.meta.url));
+
+export const native = nodeGypBuild(packageRoot) as Native;
