@@ -1,0 +1,240 @@
+import type { Activation, DType, ExtraKeys } from './native.js';
+import { cast, clone, dispose, keep, narrow, ops, reshape, type Tensor } from './tensor.js';
+
+/** A value on the tape, and after `backward` the gradient of the loss with respect to it. */
+export class Variable {
+  grad: Tensor | undefined;
+  #rounded: Tensor | undefined;
+
+  constructor(
+    readonly value: Tensor,
+    readonly requiresGrad: boolean,
+  ) {}
+
+  /** The value as a product with a weight of this type reads it; rounded once, however many weights read it. */
+  operand(dtype: DType): Tensor {
+    if (dtype !== 'bfloat16') return this.value;
+    return (this.#rounded ??= cast(this.value, 'bfloat16'));
+  }
+
+  /** Adds a gradient that the caller gives away. */
+  accumulate(gradient: Tensor): void {
+    if (!this.requiresGrad) {
+      dispose(gradient);
+    } else if (this.grad === undefined) {
+      this.grad = gradient;
+    } else {
+      ops.addInPlace(this.grad, gradient);
+      dispose(gradient);
+    }
+  }
+}
+
+/**
+ * A trained tensor: float32 master weights, a gradient that is added to over micro-batches, and the copy that products
+ * read (the master itself, or its bfloat16 rounding, which the optimizer refreshes).
+ */
+export class Parameter extends Variable {
+  declare grad: Tensor;
+  readonly compute: Tensor;
+
+  /** Takes over `master`. `trained: false` makes a parameter for inference: no gradient is held. */
+  constructor(
+    readonly name: string,
+    master: Tensor,
+    options: { compute?: 'float32' | 'bfloat16'; trained?: boolean } = {},
+  ) {
+    const trained = options.trained ?? true;
+    super(keep(master), trained);
+    this.compute = options.compute === 'bfloat16' ? keep(cast(master, 'bfloat16')) : master;
+    if (trained) this.grad = keep(ops.zeros(master.shape, 'float32'));
+  }
+
+  /** Replaces the weights. */
+  load(source: Tensor): void {
+    this.value.copyFrom(source);
+    if (this.compute !== this.value) this.compute.copyFrom(source);
+  }
+
+  dispose(): void {
+    dispose(this.value);
+    if (this.compute !== this.value) dispose(this.compute);
+    if (this.requiresGrad) dispose(this.grad);
+  }
+}
+
+/** Keys that a query sees beside its range; see {@link ExtraKeys}. */
+export interface ExtraKeyVariables {
+  k: Variable;
+  v: Variable;
+  rows: Tensor;
+}
+
+/**
+ * Records operations and runs them backwards. Every method computes its value at once; with `record: false` nothing is
+ * kept, so the same model code serves inference. Tensors belong to the surrounding `scope`.
+ */
+export class Tape {
+  readonly #nodes: (() => void)[] = [];
+
+  constructor(readonly record = true) {}
+
+  /** A value without gradient. */
+  constant(value: Tensor): Variable {
+    return new Variable(value, false);
+  }
+
+  /** x [N,K] · weightᵀ, weight [M,K] → [N,M]. */
+  linear(x: Variable, weight: Parameter): Variable {
+    const { dtype } = weight.compute;
+    const value = ops.matmul(x.operand(dtype), weight.compute, { transposeB: true });
+    return this.#node(value, [x, weight], (dy) => {
+      const rounded = dtype === 'bfloat16' ? cast(dy, dtype) : dy;
+      if (weight.requiresGrad) {
+        ops.matmul(rounded, x.operand(dtype), { transposeA: true, out: weight.grad, accumulate: true });
+      }
+      if (x.requiresGrad) {
+        if (x.grad === undefined) x.grad = ops.matmul(rounded, weight.compute);
+        else ops.matmul(rounded, weight.compute, { out: x.grad, accumulate: true });
+      }
+      if (rounded !== dy) dispose(rounded);
+    });
+  }
+
+  rmsNorm(x: Variable, weight: Parameter, eps: number): Variable {
+    const value = ops.rmsNorm(x.value, weight.value, eps);
+    return this.#node(value, [x, weight], (dy) => {
+      const dweight = weight.requiresGrad ? weight.grad : undefined;
+      x.accumulate(ops.rmsNormBackward(dy, x.value, weight.value, eps, dweight));
+    });
+  }
+
+  add(a: Variable, b: Variable): Variable {
+    return this.#node(ops.add(a.value, b.value), [a, b], (dy) => {
+      if (a.requiresGrad) a.accumulate(clone(dy));
+      b.accumulate(reshape(dy, dy.shape));
+    });
+  }
+
+  /** act(gate)·up */
+  gatedActivation(gate: Variable, up: Variable, kind: Activation): Variable {
+    const value = ops.gatedActivation(gate.value, up.value, kind);
+    return this.#node(value, [gate, up], (dy) => {
+      const { dgate, dup } = ops.gatedActivationBackward(dy, gate.value, up.value, kind);
+      gate.accumulate(dgate);
+      up.accumulate(dup);
+    });
+  }
+
+  /** Columns of a and b side by side: [N,A], [N,B] → [N,A+B]. */
+  concatColumns(a: Variable, b: Variable): Variable {
+    const [width] = a.value.shape.slice(-1) as [number];
+    return this.#node(ops.cat([a.value, b.value], 1), [a, b], (dy) => {
+      if (a.requiresGrad) a.accumulate(clone(narrow(dy, 1, 0, width)));
+      if (b.requiresGrad) b.accumulate(clone(narrow(dy, 1, width, dy.shape[1]! - width)));
+    });
+  }
+
+  /** Rows of x named by int32 ids, each at most once. */
+  gatherRows(x: Variable, ids: Tensor): Variable {
+    return this.#node(ops.gatherRows(x.value, ids), [x], (dy) => {
+      if (x.grad === undefined) x.grad = ops.zeros(x.value.shape, 'float32');
+      ops.scatterAddRows(x.grad, ids, dy);
+    });
+  }
+
+  /** [N, heads·D] → [N, heads, D]. */
+  splitHeads(x: Variable, heads: number): Variable {
+    const [rows, width] = x.value.shape as [number, number];
+    return this.#node(reshape(x.value, [rows, heads, width / heads]), [x], (dy) => {
+      x.accumulate(reshape(dy, [rows, width]));
+    });
+  }
+
+  /** [N, heads, D] → [N, heads·D]. */
+  mergeHeads(x: Variable): Variable {
+    const shape = x.value.shape as [number, number, number];
+    return this.#node(reshape(x.value, [shape[0], shape[1] * shape[2]]), [x], (dy) => {
+      x.accumulate(reshape(dy, shape));
+    });
+  }
+
+  /** Rotates x [N, heads, D] by the tables of `ops.ropeTables`. */
+  rope(x: Variable, cos: Tensor, sin: Tensor): Variable {
+    return this.#node(ops.rope(x.value, cos, sin), [x], (dy) => {
+      x.accumulate(ops.rope(dy, cos, sin, true));
+    });
+  }
+
+  /** Attention over key ranges and extra keys; see `attention` of the addon. */
+  attention(
+    q: Variable,
+    k: Variable,
+    v: Variable,
+    begin: Tensor,
+    end: Tensor,
+    extras: readonly ExtraKeyVariables[] = [],
+  ): Variable {
+    const options = {
+      extras: extras.map((extra): ExtraKeys => ({ k: extra.k.value, v: extra.v.value, rows: extra.rows })),
+    };
+    const { out, lse } = ops.attention(q.value, k.value, v.value, begin, end, options);
+    const inputs = [q, k, v, ...extras.flatMap((extra) => [extra.k, extra.v])];
+    return this.#node(out, inputs, (dy) => {
+      const grads = ops.attentionBackward(dy, q.value, k.value, v.value, out, lse, begin, end, options);
+      q.accumulate(grads.dq);
+      k.accumulate(grads.dk);
+      v.accumulate(grads.dv);
+      extras.forEach((extra, i) => {
+        extra.k.accumulate(grads.extras[i]!.dk);
+        extra.v.accumulate(grads.extras[i]!.dv);
+      });
+    });
+  }
+
+  /**
+   * scale · Σ over rows of the soft cross-entropy between teacher rows and x·weightᵀ. Returns the unscaled sum and the
+   * argmax of every row; the gradient is computed on the way, so nothing of width V is kept.
+   */
+  linearSoftCrossEntropy(
+    x: Variable,
+    weight: Parameter,
+    teacher: Tensor,
+    teacherRows: Tensor,
+    scale: number,
+  ): { loss: number; argmax: Tensor } {
+    const dweight = this.record && weight.requiresGrad ? weight.grad : undefined;
+    const { loss, argmax, dx } = ops.linearSoftCrossEntropy(
+      x.value,
+      weight.compute,
+      teacher,
+      teacherRows,
+      scale,
+      dweight,
+    );
+    if (this.record && x.requiresGrad) {
+      this.#nodes.push(() => {
+        x.accumulate(dx);
+      });
+    } else dispose(dx);
+    return { loss, argmax };
+  }
+
+  /** Runs the recorded operations backwards, from the losses to the parameters; the tape is empty afterwards. */
+  backward(): void {
+    for (let node = this.#nodes.pop(); node !== undefined; node = this.#nodes.pop()) node();
+  }
+
+  #node(value: Tensor, inputs: readonly Variable[], backward: (dy: Tensor) => void): Variable {
+    const output = new Variable(value, this.record && inputs.some((input) => input.requiresGrad));
+    if (output.requiresGrad) {
+      this.#nodes.push(() => {
+        if (output.grad === undefined) return;
+        backward(output.grad);
+        dispose(output.grad);
+        output.grad = undefined;
+      });
+    }
+    return output;
+  }
+}

@@ -1,0 +1,198 @@
+import type { ExtraKeyVariables, Tape, Variable } from '../autograd.js';
+import { Linear, RMSNorm, SwiGLU } from '../nn/layers.js';
+import { ParameterSet } from '../nn/parameters.js';
+import type { RotaryConfig } from '../models/target.js';
+import { inverseFrequencies } from '../models/rotary.js';
+import { dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
+import type { DraftVocabulary } from './vocabulary.js';
+
+/** Shape of an EAGLE-3 draft: one decoder layer over [embedding, hidden], a fused feature projection, a reduced head. */
+export interface Eagle3Config {
+  /** H: the target's hidden size too, since the embedding is shared. */
+  hiddenSize: number;
+  intermediateSize: number;
+  numHeads: number;
+  numKeyValueHeads: number;
+  headDim: number;
+  rmsNormEps: number;
+  vocabSize: number;
+  draftVocabSize: number;
+  /** How many of the target's layers `fc` reads. */
+  numAuxHiddenStates: number;
+  maxPositionEmbeddings: number;
+  rotary: RotaryConfig;
+  /** Without mropeSection the draft rotates by 1-D positions. */
+  axes: 1 | 3;
+}
+
+export interface Eagle3Init {
+  seed: number;
+  std: number;
+  /** [V, H] of the target: rows of the draft vocabulary become the head's first weights; absent: random. */
+  lmHead?: Tensor;
+  /** [H], the target's final norm; absent: ones. */
+  finalNorm?: Tensor;
+}
+
+/** Keys and values of one TTT step's rows. */
+export interface StepKeys {
+  k: Variable;
+  v: Variable;
+}
+
+/** Names and shapes of the draft's tensors, as engines load them (reference: SGLang `models/llama_eagle3.py`). */
+export function eagle3Shapes(config: Eagle3Config): Record<string, number[]> {
+  const { hiddenSize: h, intermediateSize: i, headDim: d, numHeads, numKeyValueHeads } = config;
+  return {
+    'fc.weight': [h, config.numAuxHiddenStates * h],
+    'midlayer.input_layernorm.weight': [h],
+    'midlayer.hidden_norm.weight': [h],
+    'midlayer.self_attn.q_proj.weight': [numHeads * d, 2 * h],
+    'midlayer.self_attn.k_proj.weight': [numKeyValueHeads * d, 2 * h],
+    'midlayer.self_attn.v_proj.weight': [numKeyValueHeads * d, 2 * h],
+    'midlayer.self_attn.o_proj.weight': [h, numHeads * d],
+    'midlayer.post_attention_layernorm.weight': [h],
+    'midlayer.mlp.gate_proj.weight': [i, h],
+    'midlayer.mlp.up_proj.weight': [i, h],
+    'midlayer.mlp.down_proj.weight': [h, i],
+    'norm.weight': [h],
+    'lm_head.weight': [config.draftVocabSize, h],
+  };
+}
+
+/** First weights: matrices normal, norms one, head and final norm copied from the target where they are given. */
+export function initialWeights(
+  config: Eagle3Config,
+  init: Eagle3Init,
+  vocabulary: DraftVocabulary,
+): Record<string, Tensor> {
+  const weights: Record<string, Tensor> = {};
+  Object.entries(eagle3Shapes(config)).forEach(([name, shape], index) => {
+    const seed = (BigInt(init.seed) << 16n) | BigInt(index);
+    weights[name] = scope(() => {
+      if (name === 'lm_head.weight' && init.lmHead) {
+        return ops.gatherRows(init.lmHead, tensor(vocabulary.targetIds, [vocabulary.size]));
+      }
+      if (name === 'norm.weight' && init.finalNorm) return init.finalNorm.cast('float32');
+      if (shape.length === 2) return ops.randomNormal(shape, init.std, seed);
+      const ones = ops.zeros(shape, 'float32');
+      ones.fill(1);
+      return ones;
+    });
+  });
+  return weights;
+}
+
+/**
+ * EAGLE-3 draft model (Li et al. 2025, arXiv:2503.01840). The formulas are section 2 of the training contract; the same
+ * methods serve training (a recording tape) and drafting (a tape that records nothing).
+ */
+export class Eagle3Draft {
+  readonly parameters: ParameterSet;
+  readonly #fc: Linear;
+  readonly #inputNorm: RMSNorm;
+  readonly #hiddenNorm: RMSNorm;
+  readonly #q: Linear;
+  readonly #k: Linear;
+  readonly #v: Linear;
+  readonly #o: Linear;
+  readonly #postNorm: RMSNorm;
+  readonly #mlp: SwiGLU;
+  readonly #norm: RMSNorm;
+  readonly lmHead: Linear;
+  readonly #inverseFrequencies: Tensor;
+
+  /** Takes over `weights`, named and shaped as {@link eagle3Shapes} says. */
+  constructor(
+    readonly config: Eagle3Config,
+    weights: Record<string, Tensor>,
+    options: { compute: 'float32' | 'bfloat16'; trained: boolean },
+  ) {
+    const shapes = eagle3Shapes(config);
+    this.parameters = new ParameterSet(options);
+    for (const [name, shape] of Object.entries(shapes)) {
+      const weight = weights[name];
+      if (weight?.shape.join() !== shape.join()) {
+        throw new Error(
+          `draft tensor ${name}: expected shape [${shape.join(', ')}], received ` +
+            (weight ? `[${weight.shape.join(', ')}]` : 'nothing'),
+        );
+      }
+      if (shape.length === 1) this.parameters.vector(name, weight);
+      else this.parameters.matrix(name, weight);
+    }
+    const linear = (name: string) => new Linear(this.parameters.get(`${name}.weight`)!);
+    const norm = (name: string) => new RMSNorm(this.parameters.get(`${name}.weight`)!, config.rmsNormEps);
+    this.#fc = linear('fc');
+    this.#inputNorm = norm('midlayer.input_layernorm');
+    this.#hiddenNorm = norm('midlayer.hidden_norm');
+    this.#q = linear('midlayer.self_attn.q_proj');
+    this.#k = linear('midlayer.self_attn.k_proj');
+    this.#v = linear('midlayer.self_attn.v_proj');
+    this.#o = linear('midlayer.self_attn.o_proj');
+    this.#postNorm = norm('midlayer.post_attention_layernorm');
+    this.#mlp = new SwiGLU(linear('midlayer.mlp.gate_proj'), linear('midlayer.mlp.up_proj'), linear('midlayer.mlp.down_proj'));
+    this.#norm = norm('norm');
+    this.lmHead = linear('lm_head');
+    const frequencies = inverseFrequencies(config.rotary);
+    this.#inverseFrequencies = keep(tensor(frequencies, [frequencies.length]));
+  }
+
+  /** Target features [n, aux·H] → hidden [n, H]. */
+  project(tape: Tape, features: Tensor): Variable {
+    return this.#fc.forward(tape, tape.constant(features));
+  }
+
+  /** concat(RMSNorm(embedding), RMSNorm(hidden)) → [n, 2H]: what q, k and v read. */
+  attentionInput(tape: Tape, embedding: Tensor, hidden: Variable): Variable {
+    return tape.concatColumns(
+      this.#inputNorm.forward(tape, tape.constant(embedding)),
+      this.#hiddenNorm.forward(tape, hidden),
+    );
+  }
+
+  /** cos and sin at positions [axes, n], all moved on by `offset`. */
+  rotaryTables(positions: Tensor, offset = 0): { cos: Tensor; sin: Tensor } {
+    const { mropeSection, mropeInterleaved } = this.config.rotary;
+    return ops.ropeTables(positions, this.#inverseFrequencies, {
+      ...(this.config.axes === 3 && { sections: mropeSection!, interleaved: mropeInterleaved ?? false }),
+      offset,
+    });
+  }
+
+  queries(tape: Tape, input: Variable, { cos, sin }: { cos: Tensor; sin: Tensor }): Variable {
+    return tape.rope(tape.splitHeads(this.#q.forward(tape, input), this.config.numHeads), cos, sin);
+  }
+
+  keys(tape: Tape, input: Variable, { cos, sin }: { cos: Tensor; sin: Tensor }): StepKeys {
+    const heads = this.config.numKeyValueHeads;
+    return {
+      k: tape.rope(tape.splitHeads(this.#k.forward(tape, input), heads), cos, sin),
+      v: tape.splitHeads(this.#v.forward(tape, input), heads),
+    };
+  }
+
+  /** Attention, output projection, MLP; both residuals add to the un-normed hidden. [n, H], before the final norm. */
+  layer(
+    tape: Tape,
+    hidden: Variable,
+    q: Variable,
+    prefix: StepKeys,
+    ranges: { begin: Tensor; end: Tensor },
+    extras: readonly ExtraKeyVariables[] = [],
+  ): Variable {
+    const attended = tape.attention(q, prefix.k, prefix.v, ranges.begin, ranges.end, extras);
+    const residual = tape.add(hidden, this.#o.forward(tape, tape.mergeHeads(attended)));
+    return tape.add(residual, this.#mlp.forward(tape, this.#postNorm.forward(tape, residual)));
+  }
+
+  /** The input of the draft's head. */
+  finalNorm(tape: Tape, hidden: Variable): Variable {
+    return this.#norm.forward(tape, hidden);
+  }
+
+  dispose(): void {
+    this.parameters.dispose();
+    dispose(this.#inverseFrequencies);
+  }
+}

@@ -1,0 +1,38 @@
+import type { Parameter, Tape, Variable } from '../autograd.js';
+
+/** y = x·Wᵀ, W [out, in], no bias. */
+export class Linear {
+  constructor(readonly weight: Parameter) {}
+
+  forward(tape: Tape, x: Variable): Variable {
+    return tape.linear(x, this.weight);
+  }
+}
+
+/** y = x / √(mean(x²) + eps) · w over the last dimension. */
+export class RMSNorm {
+  constructor(
+    readonly weight: Parameter,
+    readonly eps: number,
+  ) {}
+
+  forward(tape: Tape, x: Variable): Variable {
+    return tape.rmsNorm(x, this.weight, this.eps);
+  }
+}
+
+/** down(silu(gate(x)) · up(x)) */
+export class SwiGLU {
+  constructor(
+    readonly gate: Linear,
+    readonly up: Linear,
+    readonly down: Linear,
+  ) {}
+
+  forward(tape: Tape, x: Variable): Variable {
+    return this.down.forward(
+      tape,
+      tape.gatedActivation(this.gate.forward(tape, x), this.up.forward(tape, x), 'silu'),
+    );
+  }
+}
