@@ -1,0 +1,145 @@
+import { Eagle3Draft } from '../draft/eagle3.js';
+import { disposeInputs, draftInputs, type DraftInputs, type InputRules } from '../draft/inputs.js';
+import { simulatedAcceptLength, trainingTimeTest, type StepMetrics, type TttContext } from '../draft/ttt.js';
+import type { DraftVocabulary } from '../draft/vocabulary.js';
+import type { Sample, Target } from '../models/target.js';
+import { cast, dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
+import { AdamW, type AdamWConfig } from './optimizer.js';
+
+export interface TrainerOptions extends InputRules {
+  /** γ: step s weighs γ^s. */
+  decay: number;
+  /** Divide step s by its supervised rows of the whole optimizer step, or everything by the number of tokens. */
+  normalization: 'tokens' | 'specforge';
+  gradClip: number;
+  optimizer: AdamWConfig;
+}
+
+/** What one optimizer step, or one evaluation, saw. */
+export interface TrainMetrics {
+  /** Σ_s γ^s · loss_s */
+  loss: number;
+  /** Mean soft cross-entropy per TTT step. */
+  stepLoss: number[];
+  /** Share of right predictions per TTT step, out-of-vocabulary targets counted as misses. */
+  accuracy: number[];
+  /** Simulated accept length over all TTT steps. */
+  acceptLength: number;
+  /** Tokens in the batch, prompts included. */
+  tokens: number;
+  /** Supervised rows of the first TTT step. */
+  supervised: number;
+}
+
+export interface StepOutcome extends TrainMetrics {
+  gradNorm: number;
+  /** True where the gradient was not finite and the update was left out. */
+  skipped: boolean;
+}
+
+/**
+ * Trains an EAGLE-3 draft against any target. It knows nothing of modality: pixels, frames and sound go into the target,
+ * and what comes out is rows, tokens and positions.
+ */
+export class Eagle3Trainer {
+  readonly optimizer: AdamW;
+  readonly #context: TttContext;
+
+  constructor(
+    readonly target: Target,
+    readonly draft: Eagle3Draft,
+    readonly vocabulary: DraftVocabulary,
+    readonly options: TrainerOptions,
+  ) {
+    this.optimizer = new AdamW(draft.parameters, options.optimizer);
+    this.#context = {
+      draft,
+      vocabulary,
+      embedTokens: target.embedTokens,
+      teacherHead: keep(teacherHead(target, vocabulary)),
+    };
+  }
+
+  /**
+   * One optimizer step over micro-batches. The target runs over all of them first, so that every micro-batch is divided
+   * by the row counts of the whole step and the gradient does not depend on the split.
+   */
+  step(microBatches: readonly (readonly Sample[])[], lr: number): StepOutcome {
+    const inputs = microBatches.map((samples) => this.#inputs(samples));
+    try {
+      this.draft.parameters.zeroGrad();
+      const scales = this.#lossScales(inputs);
+      const metrics = this.#sum(
+        inputs,
+        inputs.map((micro) => trainingTimeTest(this.#context, micro, scales)),
+      );
+      const gradNorm = this.optimizer.gradNorm();
+      const skipped = !Number.isFinite(gradNorm);
+      if (!skipped) this.optimizer.step(lr, Math.min(1, this.options.gradClip / (gradNorm + 1e-6)));
+      return { ...metrics, gradNorm, skipped };
+    } finally {
+      inputs.forEach(disposeInputs);
+    }
+  }
+
+  /** Losses, accuracy and simulated accept length without training; one batch of samples in memory at a time. */
+  async evaluate(batches: AsyncIterable<readonly Sample[]>): Promise<TrainMetrics> {
+    const plans: DraftInputs[] = [];
+    const results: StepMetrics[][] = [];
+    for await (const samples of batches) {
+      const inputs = this.#inputs(samples);
+      try {
+        results.push(trainingTimeTest(this.#context, inputs));
+        plans.push(inputs);
+      } finally {
+        disposeInputs(inputs);
+      }
+    }
+    return this.#sum(plans, results);
+  }
+
+  dispose(): void {
+    this.optimizer.dispose();
+    dispose(this.#context.teacherHead);
+  }
+
+  #inputs(samples: readonly Sample[]): DraftInputs {
+    return draftInputs(this.target, samples, this.vocabulary, this.options);
+  }
+
+  #lossScales(inputs: readonly DraftInputs[]): number[] {
+    const { steps, decay, normalization } = this.options;
+    const tokens = inputs.reduce((sum, micro) => sum + micro.batch.inputIds.length, 0);
+    return Array.from({ length: steps }, (_, s) => {
+      const rows = inputs.reduce((sum, micro) => sum + micro.plan.steps[s]!.supervised.length, 0);
+      return decay ** s / Math.max(1, normalization === 'tokens' ? rows : tokens);
+    });
+  }
+
+  #sum(inputs: readonly DraftInputs[], results: readonly StepMetrics[][]): TrainMetrics {
+    const steps = Array.from({ length: this.options.steps }, (_, s) => {
+      const total: StepMetrics = { loss: 0, rows: 0, correct: 0, candidates: 0, chains: 0 };
+      for (const metrics of results) {
+        for (const key of Object.keys(total) as (keyof StepMetrics)[]) total[key] += metrics[s]![key];
+      }
+      return total;
+    });
+    const scales = this.#lossScales(inputs);
+    return {
+      loss: steps.reduce((sum, step, s) => sum + scales[s]! * step.loss, 0),
+      stepLoss: steps.map((step) => step.loss / Math.max(1, step.rows)),
+      accuracy: steps.map((step) => step.correct / Math.max(1, step.candidates)),
+      acceptLength: simulatedAcceptLength(steps),
+      tokens: inputs.reduce((sum, micro) => sum + micro.batch.inputIds.length, 0),
+      supervised: steps[0]!.candidates,
+    };
+  }
+}
+
+/** [Vd, H]: rows of the target's lm_head that the draft vocabulary names, in the target's element type. */
+export function teacherHead(target: Target, vocabulary: DraftVocabulary): Tensor {
+  return scope(() => {
+    const rows = ops.gatherRows(target.lmHead, tensor(vocabulary.targetIds, [vocabulary.size]));
+    return target.lmHead.dtype === 'bfloat16' ? cast(rows, 'bfloat16') : rows;
+  });
+}
