@@ -1,0 +1,7 @@
+#include "binding/modules.h"
+
+namespace eyas {
+
+void InitRows(Napi::Env, Napi::Object) {}
+
+}  // namespace eyas

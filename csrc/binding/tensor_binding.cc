@@ -1,0 +1,142 @@
+#include <cstring>
+
+#include "binding/args.h"
+#include "binding/modules.h"
+#include "core/allocator.h"
+#include "core/check.h"
+#include "core/ops.h"
+#include "core/parallel.h"
+#include "core/runtime.h"
+#include "core/tensor_io.h"
+
+namespace eyas {
+
+namespace {
+
+Napi::Number ToNumber(Napi::Env env, int64_t value) {
+  return Napi::Number::New(env, static_cast<double>(value));
+}
+
+template <typename T>
+Tensor CopyArray(const Args& args, const Dims& shape, DType dtype) {
+  const Span<T> data = args.TypedArray<T>(0, "data");
+  Tensor source(shape, dtype);
+  if (static_cast<int64_t>(data.size) != source.size()) {
+    Fail("fromData", std::to_string(source.size()) + " elements for shape " + shape.ToString(),
+         std::to_string(data.size));
+  }
+  if (data.size > 0) std::memcpy(source.raw(), data.data, source.bytes());
+  return source;
+}
+
+// The tensor as its array has it: Float32Array float32, Uint16Array bfloat16, Uint8Array bool …
+Tensor FromArray(const Args& args, const Dims& shape, const Napi::Value& data) {
+  switch (data.IsTypedArray() ? data.As<Napi::TypedArray>().TypedArrayType() : napi_int8_array) {
+    case napi_float32_array:
+      return CopyArray<float>(args, shape, DType::kFloat32);
+    case napi_uint16_array:
+      return CopyArray<uint16_t>(args, shape, DType::kBFloat16);
+    case napi_bigint64_array:
+      return CopyArray<int64_t>(args, shape, DType::kInt64);
+    case napi_int32_array:
+      return CopyArray<int32_t>(args, shape, DType::kInt32);
+    case napi_uint8_array: {
+      const Tensor bytes = CopyArray<uint8_t>(args, shape, DType::kBool);
+      uint8_t* flags = bytes.data<uint8_t>();
+      for (int64_t i = 0; i < bytes.size(); ++i) flags[i] = flags[i] != 0;
+      return bytes;
+    }
+    default:
+      Fail("fromData",
+           "a Float32Array, Uint16Array, BigInt64Array, Int32Array or Uint8Array for data", Describe(data));
+  }
+}
+
+// fromData(data: TensorData, dtype: DType, shape: number[]): NativeTensor
+Napi::Value FromData(const Napi::CallbackInfo& info) {
+  const Args args("fromData", info);
+  const DType dtype = args.DType(1, "dtype");
+  const Tensor source = FromArray(args, args.Shape(2, "shape"), info[0]);
+  return TensorWrap::Wrap(info.Env(), source.dtype() == dtype ? source : Cast(source, dtype));
+}
+
+// zeros(shape: number[], dtype: DType): NativeTensor
+Napi::Value Zeros(const Napi::CallbackInfo& info) {
+  const Args args("zeros", info);
+  return TensorWrap::Wrap(info.Env(), Tensor::Zeros(args.Shape(0, "shape"), args.DType(1, "dtype")));
+}
+
+// randomNormal(shape: number[], std: number, seed: bigint): NativeTensor
+Napi::Value RandomNormal(const Napi::CallbackInfo& info) {
+  const Args args("randomNormal", info);
+  return TensorWrap::Wrap(info.Env(), eyas::RandomNormal(args.Shape(0, "shape"), args.Number(1, "std"),
+                                                         args.Uint64(2, "seed")));
+}
+
+// memory(): MemoryStats
+Napi::Value Memory(const Napi::CallbackInfo& info) {
+  const MemoryStats stats = GetMemoryStats();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("liveBytes", ToNumber(info.Env(), stats.live_bytes));
+  out.Set("peakBytes", ToNumber(info.Env(), stats.peak_bytes));
+  out.Set("liveTensors", ToNumber(info.Env(), TensorWrap::LiveCount()));
+  return out;
+}
+
+// resetPeakMemory(): void
+Napi::Value ResetPeak(const Napi::CallbackInfo& info) {
+  ResetPeakMemory();
+  return info.Env().Undefined();
+}
+
+// setThreads(count: number): void
+Napi::Value SetThreadCount(const Napi::CallbackInfo& info) {
+  const int64_t count = Args("setThreads", info).Int(0, "count");
+  if (count < 1 || count > 1024) Fail("setThreads", "1 to 1024 for count", std::to_string(count));
+  SetThreads(static_cast<int>(count));
+  return info.Env().Undefined();
+}
+
+// info(): NativeInfo
+Napi::Value Info(const Napi::CallbackInfo& info) {
+  const RuntimeInfo runtime = GetRuntimeInfo();
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("version", EYAS_VERSION);
+  out.Set("onednn", runtime.onednn);
+  out.Set("isa", runtime.isa);
+  out.Set("threads", ToNumber(info.Env(), Threads()));
+  out.Set("bfloat16Gemm", Napi::Boolean::New(info.Env(), runtime.bfloat16_gemm));
+  return out;
+}
+
+// readTensor(path: string, byteOffset: number, shape: number[], fileDtype: DType | 'float16', dtype: DType):
+// NativeTensor
+Napi::Value Read(const Napi::CallbackInfo& info) {
+  const Args args("readTensor", info);
+  return TensorWrap::Wrap(info.Env(),
+                          ReadTensor(args.Text(0, "path"), args.Int(1, "byteOffset"), args.Shape(2, "shape"),
+                                     args.Text(3, "fileDtype"), args.DType(4, "dtype")));
+}
+
+// writeTensor(fd: number, byteOffset: number, tensor: NativeTensor): number
+Napi::Value Write(const Napi::CallbackInfo& info) {
+  const Args args("writeTensor", info);
+  return ToNumber(info.Env(),
+                  WriteTensor(static_cast<int>(args.Int(0, "fd")), args.Int(1, "byteOffset"), args.Tensor(2, "tensor")));
+}
+
+}  // namespace
+
+void InitTensor(Napi::Env, Napi::Object exports) {
+  Export<FromData>(exports, "fromData");
+  Export<Zeros>(exports, "zeros");
+  Export<RandomNormal>(exports, "randomNormal");
+  Export<Memory>(exports, "memory");
+  Export<ResetPeak>(exports, "resetPeakMemory");
+  Export<SetThreadCount>(exports, "setThreads");
+  Export<Info>(exports, "info");
+  Export<Read>(exports, "readTensor");
+  Export<Write>(exports, "writeTensor");
+}
+
+}  // namespace eyas

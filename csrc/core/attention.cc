@@ -1,0 +1,124 @@
+#include "core/attention.h"
+
+#include <cmath>
+#include <string>
+
+#include "core/check.h"
+#include "cpu/attention.h"
+
+namespace eyas {
+
+namespace {
+
+// float32 [rows, heads, D] of which each row is contiguous; -1 matches any size.
+void ExpectRows(const char* op, const char* name, const Tensor& x, const Dims& shape) {
+  ExpectDType(op, name, x, DType::kFloat32);
+  ExpectShape(op, name, x, shape);
+  if (!x.ContiguousFrom(2)) {
+    Fail(op, std::string("contiguous heads and features for ") + name,
+         x.ToString() + " with strides " + x.strides().ToString());
+  }
+}
+
+void ExpectIndices(const char* op, const char* name, const Tensor& x, int64_t n, int64_t largest) {
+  ExpectDType(op, name, x, DType::kInt32);
+  ExpectShape(op, name, x, {n});
+  ExpectContiguous(op, name, x);
+  const int32_t* data = x.data<int32_t>();
+  for (int64_t i = 0; i < n; ++i) {
+    if (data[i] < 0 || data[i] > largest) {
+      Fail(op, "0 to " + std::to_string(largest) + " for " + name + "[" + std::to_string(i) + "]",
+           std::to_string(data[i]));
+    }
+  }
+}
+
+cpu::AttentionInput Check(const char* op, const AttentionArguments& arguments) {
+  const auto& [q, k, v, begin, end, options] = arguments;
+  ExpectRows(op, "q", q, {-1, -1, -1});
+  const int64_t n = q.dim(0), heads = q.dim(1), d = q.dim(2);
+  if (heads == 0 || d == 0) Fail(op, "heads and features in q", q.ToString());
+  ExpectRows(op, "k", k, {-1, -1, d});
+  const int64_t m = k.dim(0), kv_heads = k.dim(1);
+  if (kv_heads == 0 || heads % kv_heads != 0) {
+    Fail(op, "a number of key heads that divides the " + std::to_string(heads) + " heads of q", k.ToString());
+  }
+  ExpectRows(op, "v", v, {m, kv_heads, d});
+  ExpectIndices(op, "begin", begin, n, m);
+  ExpectIndices(op, "end", end, n, m);
+  cpu::AttentionInput input;
+  input.q = q.data<float>();
+  input.q_stride = q.stride(0);
+  input.k = k.data<float>();
+  input.k_stride = k.stride(0);
+  input.v = v.data<float>();
+  input.v_stride = v.stride(0);
+  input.begin = begin.data<int32_t>();
+  input.end = end.data<int32_t>();
+  input.n = n;
+  input.m = m;
+  input.heads = heads;
+  input.kv_heads = kv_heads;
+  input.head_dim = d;
+  input.scale = static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(d))));
+  for (size_t e = 0; e < options.extras.size(); ++e) {
+    const ExtraKeys& extra = options.extras[e];
+    const std::string name = "extras[" + std::to_string(e) + "]";
+    ExpectRows(op, (name + ".k").c_str(), extra.k, {-1, kv_heads, d});
+    const int64_t rows = extra.k.dim(0);
+    ExpectRows(op, (name + ".v").c_str(), extra.v, {rows, kv_heads, d});
+    ExpectIndices(op, (name + ".rows").c_str(), extra.rows, n, rows - 1);
+    input.extras.push_back({extra.k.data<float>(), extra.k.stride(0), extra.v.data<float>(), extra.v.stride(0),
+                            extra.rows.data<int32_t>(), rows});
+  }
+  return input;
+}
+
+}  // namespace
+
+AttentionResult Attention(const AttentionArguments& arguments) {
+  const cpu::AttentionInput input = Check("attention", arguments);
+  AttentionResult result{Tensor({input.n, input.heads, input.head_dim}, DType::kFloat32),
+                         Tensor({input.n, input.heads}, DType::kFloat32)};
+  const cpu::AttentionOutput output{result.out.data<float>(), result.lse.data<float>()};
+  if (arguments.options.plain) {
+    cpu::PlainAttention(input, output);
+  } else if (input.n <= cpu::kDecodeQueries) {
+    cpu::DecodeAttention(input, output);
+  } else {
+    cpu::BlockAttention(input, output);
+  }
+  return result;
+}
+
+AttentionGradients AttentionBackward(const Tensor& dout, const Tensor& out, const Tensor& lse,
+                                     const AttentionArguments& arguments) {
+  const char* op = "attentionBackward";
+  const cpu::AttentionInput input = Check(op, arguments);
+  const Dims shape{input.n, input.heads, input.head_dim};
+  ExpectRows(op, "dout", dout, shape);
+  ExpectRows(op, "out", out, shape);
+  ExpectContiguous(op, "out", out);
+  ExpectDType(op, "lse", lse, DType::kFloat32);
+  ExpectShape(op, "lse", lse, {input.n, input.heads});
+  ExpectContiguous(op, "lse", lse);
+  const auto like = [](const Tensor& x) { return Tensor(x.shape(), DType::kFloat32); };
+  AttentionGradients result{like(arguments.q), like(arguments.k), like(arguments.v), {}};
+  cpu::AttentionGradients gradients{
+      result.dq.data<float>(), result.dk.data<float>(), result.dv.data<float>(), {}};
+  for (const ExtraKeys& extra : arguments.options.extras) {
+    result.extras.push_back({like(extra.k), like(extra.v)});
+    gradients.extras.push_back(
+        {result.extras.back().dk.data<float>(), result.extras.back().dv.data<float>()});
+  }
+  const cpu::AttentionBackwardInput backward{dout.data<float>(), dout.stride(0), out.data<float>(),
+                                             lse.data<float>()};
+  if (arguments.options.plain) {
+    cpu::PlainAttentionBackward(input, backward, gradients);
+  } else {
+    cpu::BlockAttentionBackward(input, backward, gradients);
+  }
+  return result;
+}
+
+}  // namespace eyas

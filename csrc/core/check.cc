@@ -1,0 +1,48 @@
+#include "core/check.h"
+
+#include <stdexcept>
+
+namespace eyas {
+
+void Fail(const char* op, const std::string& expected, const std::string& received) {
+  throw std::invalid_argument("[" + std::string(op) + "] expected " + expected + ", received " + received);
+}
+
+void ExpectDType(const char* op, const char* name, const Tensor& tensor, DType dtype) {
+  if (tensor.dtype() != dtype) {
+    Fail(op, std::string(DTypeName(dtype)) + " for " + name, tensor.ToString());
+  }
+}
+
+void ExpectFloating(const char* op, const char* name, const Tensor& tensor) {
+  if (tensor.dtype() != DType::kFloat32 && tensor.dtype() != DType::kBFloat16) {
+    Fail(op, std::string("float32 or bfloat16 for ") + name, tensor.ToString());
+  }
+}
+
+void ExpectInteger(const char* op, const char* name, const Tensor& tensor) {
+  if (tensor.dtype() != DType::kInt32 && tensor.dtype() != DType::kInt64) {
+    Fail(op, std::string("int32 or int64 for ") + name, tensor.ToString());
+  }
+}
+
+void ExpectRank(const char* op, const char* name, const Tensor& tensor, int rank) {
+  if (tensor.rank() != rank) {
+    Fail(op, std::to_string(rank) + " dimensions for " + name, tensor.ToString());
+  }
+}
+
+void ExpectShape(const char* op, const char* name, const Tensor& tensor, const Dims& shape) {
+  bool same = tensor.rank() == shape.rank();
+  for (int d = 0; same && d < shape.rank(); ++d) same = shape[d] == -1 || shape[d] == tensor.shape()[d];
+  if (!same) Fail(op, "shape " + shape.ToString() + " for " + name, tensor.ToString());
+}
+
+void ExpectContiguous(const char* op, const char* name, const Tensor& tensor) {
+  if (!tensor.contiguous()) {
+    Fail(op, std::string("a contiguous tensor for ") + name,
+         tensor.ToString() + " with strides " + tensor.strides().ToString());
+  }
+}
+
+}  // namespace eyas

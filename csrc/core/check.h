@@ -1,0 +1,23 @@
+#pragma once
+
+#include <string>
+
+#include "core/tensor.h"
+
+// Argument checks of the ops. All throw std::invalid_argument "[op] expected …, received …".
+
+namespace eyas {
+
+[[noreturn]] void Fail(const char* op, const std::string& expected, const std::string& received);
+
+void ExpectDType(const char* op, const char* name, const Tensor& tensor, DType dtype);
+// float32 or bfloat16
+void ExpectFloating(const char* op, const char* name, const Tensor& tensor);
+// int32 or int64
+void ExpectInteger(const char* op, const char* name, const Tensor& tensor);
+void ExpectRank(const char* op, const char* name, const Tensor& tensor, int rank);
+// -1 matches any size.
+void ExpectShape(const char* op, const char* name, const Tensor& tensor, const Dims& shape);
+void ExpectContiguous(const char* op, const char* name, const Tensor& tensor);
+
+}  // namespace eyas
