@@ -6,6 +6,8 @@ export interface SampleStoreOptions {
   maxLength: number;
   /** What a record that its processor refuses does. */
   onBadRecord: 'fail' | 'skip';
+  /** Keep samples in which no token is supervised; they are dropped and counted otherwise. */
+  keepUnsupervised?: boolean;
   /** Processed samples are kept in memory up to this many bytes, and made again beyond it. */
   cacheBytes?: number;
   onProgress?: (done: number, total: number) => void;
@@ -84,7 +86,7 @@ export class SampleStore {
       this.dropped.tooLong += 1;
       return false;
     }
-    if (!sample.lossMask.includes(1)) {
+    if (!options.keepUnsupervised && !sample.lossMask.includes(1)) {
       this.dropped.unsupervised += 1;
       return false;
     }
@@ -100,6 +102,11 @@ export class SampleStore {
 }
 
 function sampleBytes(sample: Sample): number {
-  const arrays = [sample.inputIds, sample.lossMask, sample.positionIds, ...sample.media.flatMap(Object.values)];
+  const arrays = [
+    sample.inputIds,
+    sample.lossMask,
+    sample.positionIds,
+    ...sample.media.flatMap(Object.values),
+  ];
   return arrays.reduce((sum: number, value) => sum + (ArrayBuffer.isView(value) ? value.byteLength : 0), 0);
 }

@@ -2,8 +2,8 @@ import type { ExtraKeyVariables, Tape, Variable } from '../autograd.js';
 import { Linear, RMSNorm, SwiGLU } from '../nn/layers.js';
 import { ParameterSet } from '../nn/parameters.js';
 import type { RotaryConfig } from '../models/target.js';
-import { inverseFrequencies } from '../models/rotary.js';
-import { dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
+import { Rotary, type RopeTables } from '../models/rotary.js';
+import { ops, scope, tensor, type Tensor } from '../tensor.js';
 import type { DraftVocabulary } from './vocabulary.js';
 
 /** Shape of an EAGLE-3 draft: one decoder layer over [embedding, hidden], a fused feature projection, a reduced head. */
@@ -21,7 +21,7 @@ export interface Eagle3Config {
   numAuxHiddenStates: number;
   maxPositionEmbeddings: number;
   rotary: RotaryConfig;
-  /** Without mropeSection the draft rotates by 1-D positions. */
+  /** Of its positions: 3 with a multimodal rope, 1 where the server gives it the absolute index. */
   axes: 1 | 3;
 }
 
@@ -100,7 +100,7 @@ export class Eagle3Draft {
   readonly #mlp: SwiGLU;
   readonly #norm: RMSNorm;
   readonly lmHead: Linear;
-  readonly #inverseFrequencies: Tensor;
+  readonly #rotary: Rotary;
 
   /** Takes over `weights`, named and shaped as {@link eagle3Shapes} says. */
   constructor(
@@ -131,11 +131,14 @@ export class Eagle3Draft {
     this.#v = linear('midlayer.self_attn.v_proj');
     this.#o = linear('midlayer.self_attn.o_proj');
     this.#postNorm = norm('midlayer.post_attention_layernorm');
-    this.#mlp = new SwiGLU(linear('midlayer.mlp.gate_proj'), linear('midlayer.mlp.up_proj'), linear('midlayer.mlp.down_proj'));
+    this.#mlp = new SwiGLU(
+      linear('midlayer.mlp.gate_proj'),
+      linear('midlayer.mlp.up_proj'),
+      linear('midlayer.mlp.down_proj'),
+    );
     this.#norm = norm('norm');
     this.lmHead = linear('lm_head');
-    const frequencies = inverseFrequencies(config.rotary);
-    this.#inverseFrequencies = keep(tensor(frequencies, [frequencies.length]));
+    this.#rotary = new Rotary(config.rotary);
   }
 
   /** Target features [n, aux·H] → hidden [n, H]. */
@@ -152,19 +155,15 @@ export class Eagle3Draft {
   }
 
   /** cos and sin at positions [axes, n], all moved on by `offset`. */
-  rotaryTables(positions: Tensor, offset = 0): { cos: Tensor; sin: Tensor } {
-    const { mropeSection, mropeInterleaved } = this.config.rotary;
-    return ops.ropeTables(positions, this.#inverseFrequencies, {
-      ...(this.config.axes === 3 && { sections: mropeSection!, interleaved: mropeInterleaved ?? false }),
-      offset,
-    });
+  rotaryTables(positions: Tensor, offset = 0): RopeTables {
+    return this.#rotary.tables(positions, offset);
   }
 
-  queries(tape: Tape, input: Variable, { cos, sin }: { cos: Tensor; sin: Tensor }): Variable {
+  queries(tape: Tape, input: Variable, { cos, sin }: RopeTables): Variable {
     return tape.rope(tape.splitHeads(this.#q.forward(tape, input), this.config.numHeads), cos, sin);
   }
 
-  keys(tape: Tape, input: Variable, { cos, sin }: { cos: Tensor; sin: Tensor }): StepKeys {
+  keys(tape: Tape, input: Variable, { cos, sin }: RopeTables): StepKeys {
     const heads = this.config.numKeyValueHeads;
     return {
       k: tape.rope(tape.splitHeads(this.#k.forward(tape, input), heads), cos, sin),
@@ -193,6 +192,6 @@ export class Eagle3Draft {
 
   dispose(): void {
     this.parameters.dispose();
-    dispose(this.#inverseFrequencies);
+    this.#rotary.dispose();
   }
 }

@@ -87,9 +87,10 @@ function forward(
     }
     const tables = draft.rotaryTables(positions(inputs, rows.slots), s);
     if (s > 0) diagonal.push({ keys: draft.keys(tape, attentionInput, tables), slots: rows.slots });
-    const extras = diagonal.map(
-      ({ keys, slots }): ExtraKeyVariables => ({ ...keys, rows: indexTensor(rowsAmong(rows.slots, slots)) }),
-    );
+    const extras = diagonal.map(({ keys, slots }): ExtraKeyVariables => ({
+      ...keys,
+      rows: indexTensor(rowsAmong(rows.slots, slots)),
+    }));
     const ranges = {
       begin: indexTensor(plan.ranges[s]!.begin),
       end: indexTensor(plan.ranges[s]!.end),
@@ -174,4 +175,15 @@ export function simulatedAcceptLength(metrics: readonly StepMetrics[], chainLeng
   const slots = metrics[0]?.candidates ?? 0;
   if (slots === 0) return 1;
   return 1 + metrics.slice(0, chainLength).reduce((sum, step) => sum + step.chains / slots, 0);
+}
+
+/** Totals per step over batches; `steps` long even where there are none. */
+export function sumMetrics(results: readonly StepMetrics[][], steps: number): StepMetrics[] {
+  return Array.from({ length: steps }, (_, s) => {
+    const total: StepMetrics = { loss: 0, rows: 0, correct: 0, candidates: 0, chains: 0 };
+    for (const metrics of results) {
+      for (const key of Object.keys(total) as (keyof StepMetrics)[]) total[key] += metrics[s]![key];
+    }
+    return total;
+  });
 }

@@ -1,6 +1,6 @@
 import { Eagle3Draft } from '../draft/eagle3.js';
 import { disposeInputs, draftInputs, type DraftInputs, type InputRules } from '../draft/inputs.js';
-import { simulatedAcceptLength, trainingTimeTest, type StepMetrics, type TttContext } from '../draft/ttt.js';
+import { simulatedAcceptLength, sumMetrics, trainingTimeTest, type StepMetrics, type TttContext } from '../draft/ttt.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
 import type { Sample, Target } from '../models/target.js';
 import { cast, dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
@@ -117,13 +117,7 @@ export class Eagle3Trainer {
   }
 
   #sum(inputs: readonly DraftInputs[], results: readonly StepMetrics[][]): TrainMetrics {
-    const steps = Array.from({ length: this.options.steps }, (_, s) => {
-      const total: StepMetrics = { loss: 0, rows: 0, correct: 0, candidates: 0, chains: 0 };
-      for (const metrics of results) {
-        for (const key of Object.keys(total) as (keyof StepMetrics)[]) total[key] += metrics[s]![key];
-      }
-      return total;
-    });
+    const steps = sumMetrics(results, this.options.steps);
     const scales = this.#lossScales(inputs);
     return {
       loss: steps.reduce((sum, step, s) => sum + scales[s]! * step.loss, 0),

@@ -1,0 +1,93 @@
+import { mkdirSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import { readRecords } from '../data/records.js';
+import { SampleStore } from '../data/sample-store.js';
+import { writeFileAtomic } from '../hub/files.js';
+import { resolveModel } from '../hub/resolve.js';
+import { writeSafetensors } from '../hub/safetensors-writer.js';
+import { loadProcessor, loadTarget } from '../models/registry.js';
+import type { PrefillResult, Sample } from '../models/target.js';
+import { native } from '../native.js';
+import { resolveContract } from '../serving/contract.js';
+import { cast, scope, tensor, type DType, type Tensor } from '../tensor.js';
+import { version } from '../version.js';
+import type { JobOf } from '../worker/jobs.js';
+
+/** One safetensors file a record, and `features.json`, which says what they were made with. */
+export const run: JobOf<'features'> = async (options, context) => {
+  if (options.threads !== undefined) native.setThreads(options.threads);
+  const targetDir = resolveModel(options.model);
+  const serving = options.serving ?? { engine: 'sglang' };
+  const processor = await loadProcessor(targetDir, { positionRule: serving.positionRule ?? 'engines' });
+  const onBad = options.onBadRecord ?? 'fail';
+  const { records, bad } = await readRecords(options.data, {
+    ...(options.mediaRoot !== undefined && { mediaRoot: options.mediaRoot }),
+    allowRemote: options.allowRemote ?? false,
+    onBad,
+  });
+  const store = await SampleStore.build(records, processor, {
+    maxLength: options.maxLength ?? Infinity,
+    onBadRecord: onBad,
+    keepUnsupervised: true,
+    stopRequested: () => context.stopRequested(),
+  });
+  context.throwIfStopped();
+  const target = loadTarget(targetDir, { dtype: 'float32' });
+  try {
+    const contract = resolveContract(serving, target.info);
+    const dtype = options.dtype ?? 'float32';
+    mkdirSync(options.out, { recursive: true });
+    let tokens = 0;
+    let bytes = 0;
+    for (let index = 0; index < store.size; index++) {
+      context.throwIfStopped();
+      const sample = await store.get(index);
+      const file = join(options.out, `${sample.id}.safetensors`);
+      scope(() => {
+        const states = target.prefill([sample], { ...contract, allLayers: options.layers === 'all' });
+        writeSafetensors(file, featureTensors(sample, states, dtype));
+      });
+      tokens += sample.inputIds.length;
+      bytes += statSync(file).size;
+      context.emit({ type: 'count', phase: 'features', done: index + 1, total: store.size });
+    }
+    const description = {
+      eyas: version,
+      model: options.model,
+      architecture: target.info.architecture,
+      contract,
+      dtype,
+    };
+    writeFileAtomic(join(options.out, 'features.json'), `${JSON.stringify(description, null, 2)}\n`);
+    return {
+      out: options.out,
+      files: store.size,
+      tokens,
+      bytes,
+      records: {
+        used: store.size,
+        skipped: { tooLong: store.dropped.tooLong, bad: bad.length + store.dropped.bad.length },
+      },
+    };
+  } finally {
+    target.dispose();
+  }
+};
+
+function featureTensors(sample: Sample, states: PrefillResult, dtype: DType): Record<string, Tensor> {
+  const length = sample.inputIds.length;
+  const int64 = (values: ArrayLike<number>, shape: number[]) =>
+    tensor(BigInt64Array.from(Array.from(values, BigInt)), shape);
+  const whole = sample.positionIds.every(Number.isInteger);
+  const positionShape = [sample.axes, length];
+  return {
+    input_ids: int64(sample.inputIds, [length]),
+    loss_mask: tensor(sample.lossMask, [length]),
+    position_ids: whole
+      ? int64(sample.positionIds, positionShape)
+      : tensor(sample.positionIds, positionShape),
+    aux_hidden_states: cast(states.auxHiddenStates, dtype),
+    last_hidden_states: cast(states.lastHiddenStates, dtype),
+    ...(states.hiddenStates && { hidden_states: cast(states.hiddenStates, dtype) }),
+  };
+}
