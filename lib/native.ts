@@ -300,7 +300,7 @@ export interface Native {
       mean: number[];
       std: number[];
     },
-  ): NativeTensor;
+  ): Float32Array;
 
   // ---- multimodal rope index: see csrc/rope
   ropeIndexQwen2_5VL(
@@ -308,7 +308,6 @@ export interface Native {
     options: {
       imageTokenId: number;
       videoTokenId: number;
-      visionStartTokenId: number;
       mergeSize: number;
       tokensPerSecond: number;
       /** [t,h,w] triples, in patches */

@@ -1,6 +1,7 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { readJson } from '../../hub/files.js';
 import type { Activation } from '../../native.js';
 import type { TargetInfo } from '../target.js';
 
@@ -228,14 +229,6 @@ export function parseConfig(raw: unknown, file: string, stopTokenIds: readonly n
     visionStartTokenId: root.vision_start_token_id,
     visionEndTokenId: root.vision_end_token_id,
   };
-}
-
-function readJson(file: string): unknown {
-  try {
-    return JSON.parse(readFileSync(file, 'utf8'));
-  } catch (error) {
-    throw new Error(`${file}: ${(error as Error).message}`, { cause: error });
-  }
 }
 
 const generationSchema = z.object({ eos_token_id: tokenIds.nullish() });

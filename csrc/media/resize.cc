@@ -1,0 +1,184 @@
+#include "media/resize.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "core/check.h"
+#include "core/parallel.h"
+
+namespace eyas {
+namespace {
+
+constexpr double kPi = 3.14159265358979323846;
+
+// Weights are fixed-point numbers with as many fractional bits as an int32 sum of 8-bit pixels leaves room
+// for: 8 bits go to the pixel and 2 to the overshoot of negative lobes.
+constexpr int kPrecisionBits = 32 - 8 - 2;
+
+double Bilinear(double x) { return std::max(0.0, 1.0 - std::fabs(x)); }
+
+double Bicubic(double x) {
+  constexpr double a = -0.5;
+  x = std::fabs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0.0;
+}
+
+double Sinc(double x) { return x == 0.0 ? 1.0 : std::sin(x * kPi) / (x * kPi); }
+
+double Lanczos(double x) { return -3.0 <= x && x < 3.0 ? Sinc(x) * Sinc(x / 3) : 0.0; }
+
+struct Kernel {
+  double (*weight)(double);
+  double support;
+};
+
+Kernel KernelOf(ResizeFilter filter) {
+  switch (filter) {
+    case ResizeFilter::kBilinear:
+      return {Bilinear, 1.0};
+    case ResizeFilter::kBicubic:
+      return {Bicubic, 2.0};
+    default:
+      return {Lanczos, 3.0};
+  }
+}
+
+// For every output coordinate: the first input coordinate, the number of them, and their weights.
+struct Taps {
+  std::vector<int64_t> first;
+  std::vector<int64_t> count;
+  int64_t stride = 0;
+  std::vector<int32_t> weights;
+
+  const int32_t* at(int64_t i) const { return weights.data() + i * stride; }
+};
+
+Taps MakeTaps(int64_t in_size, int64_t out_size, const Kernel& kernel) {
+  const double scale = static_cast<double>(in_size) / static_cast<double>(out_size);
+  const double stretch = std::max(scale, 1.0);  // a kernel is widened to shrink, never narrowed to enlarge
+  const double support = kernel.support * stretch;
+  Taps taps;
+  taps.stride = static_cast<int64_t>(std::ceil(support)) * 2 + 1;
+  taps.first.resize(out_size);
+  taps.count.resize(out_size);
+  taps.weights.assign(out_size * taps.stride, 0);
+  std::vector<double> weights(taps.stride);
+  for (int64_t i = 0; i < out_size; ++i) {
+    const double center = (static_cast<double>(i) + 0.5) * scale;
+    const int64_t first = std::max<int64_t>(0, static_cast<int64_t>(center - support + 0.5));
+    const int64_t end = std::min<int64_t>(in_size, static_cast<int64_t>(center + support + 0.5));
+    double sum = 0.0;
+    for (int64_t j = first; j < end; ++j) {
+      const double weight = kernel.weight((static_cast<double>(j) - center + 0.5) * (1.0 / stretch));
+      weights[j - first] = weight;
+      sum += weight;
+    }
+    taps.first[i] = first;
+    taps.count[i] = end - first;
+    for (int64_t j = 0; j < end - first; ++j) {
+      const double weight = (sum != 0.0 ? weights[j] / sum : weights[j]) * (1 << kPrecisionBits);
+      taps.weights[i * taps.stride + j] = static_cast<int32_t>(weight + (weight < 0 ? -0.5 : 0.5));
+    }
+  }
+  return taps;
+}
+
+uint8_t ToByte(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255)); }
+
+constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
+
+// C is the number of channels where it is known at compile time, 0 where it is not.
+template <int C>
+void ResampleRow(const uint8_t* row, uint8_t* out, const Taps& taps, int64_t out_width, int64_t channels) {
+  const int64_t c_count = C > 0 ? C : channels;
+  for (int64_t x = 0; x < out_width; ++x) {
+    const int32_t* weights = taps.at(x);
+    const uint8_t* pixel = row + taps.first[x] * c_count;
+    for (int64_t c = 0; c < c_count; ++c) {
+      int32_t sum = kHalf;
+      for (int64_t j = 0; j < taps.count[x]; ++j) sum += pixel[j * c_count + c] * weights[j];
+      out[x * c_count + c] = ToByte(sum);
+    }
+  }
+}
+
+// One output row as the weighted sum of input rows of `bytes` bytes.
+void ResampleColumns(const uint8_t* rows, uint8_t* out, const int32_t* weights, int64_t count,
+                     int64_t bytes) {
+  constexpr int64_t kBlock = 256;
+  int32_t sums[kBlock];
+  for (int64_t begin = 0; begin < bytes; begin += kBlock) {
+    const int64_t size = std::min(kBlock, bytes - begin);
+    std::fill_n(sums, size, kHalf);
+    for (int64_t j = 0; j < count; ++j) {
+      const uint8_t* row = rows + j * bytes + begin;
+      for (int64_t b = 0; b < size; ++b) sums[b] += row[b] * weights[j];
+    }
+    for (int64_t b = 0; b < size; ++b) out[begin + b] = ToByte(sums[b]);
+  }
+}
+
+}  // namespace
+
+void Resize(const uint8_t* data, int64_t height, int64_t width, int64_t channels, uint8_t* out,
+            int64_t out_height, int64_t out_width, ResizeFilter filter) {
+  if (height <= 0 || width <= 0 || channels <= 0 || out_height <= 0 || out_width <= 0) {
+    Fail("resize", "positive sizes",
+         Dims({height, width, channels}).ToString() + " to " + Dims({out_height, out_width}).ToString());
+  }
+  const Kernel kernel = KernelOf(filter);
+  const bool horizontal = out_width != width;
+  const bool vertical = out_height != height;
+  if (!horizontal && !vertical) {
+    std::memcpy(out, data, height * width * channels);
+    return;
+  }
+
+  // Only the rows that the vertical pass reads are resampled horizontally.
+  Taps vertical_taps;
+  int64_t first_row = 0;
+  int64_t rows = height;
+  if (vertical) {
+    vertical_taps = MakeTaps(height, out_height, kernel);
+    first_row = vertical_taps.first[0];
+    rows = vertical_taps.first.back() + vertical_taps.count.back() - first_row;
+  }
+
+  const int64_t out_bytes = out_width * channels;
+  const uint8_t* source = data + first_row * width * channels;
+  std::vector<uint8_t> between;
+  if (horizontal) {
+    const Taps taps = MakeTaps(width, out_width, kernel);
+    uint8_t* target = out;
+    if (vertical) {
+      between.resize(rows * out_bytes);
+      target = between.data();
+    }
+    ParallelFor(rows, out_bytes * taps.stride, [&](int64_t begin, int64_t end) {
+      for (int64_t y = begin; y < end; ++y) {
+        const uint8_t* row = source + y * width * channels;
+        if (channels == 3) {
+          ResampleRow<3>(row, target + y * out_bytes, taps, out_width, channels);
+        } else {
+          ResampleRow<0>(row, target + y * out_bytes, taps, out_width, channels);
+        }
+      }
+    });
+    source = target;
+  }
+  if (vertical) {
+    ParallelFor(out_height, out_bytes * vertical_taps.stride, [&](int64_t begin, int64_t end) {
+      for (int64_t y = begin; y < end; ++y) {
+        const uint8_t* window = source + (vertical_taps.first[y] - first_row) * out_bytes;
+        ResampleColumns(window, out + y * out_bytes, vertical_taps.at(y), vertical_taps.count[y], out_bytes);
+      }
+    });
+  }
+}
+
+}  // namespace eyas

@@ -1,0 +1,194 @@
+import { existsSync } from 'node:fs';
+import { join } from 'node:path';
+import { z } from 'zod';
+import { isObject, readJsonObject } from '../../hub/files.js';
+import type { Qwen2_5VLVisionConfig } from './config.js';
+
+/** How pictures become patches. */
+export interface PixelSettings {
+  patchSize: number;
+  temporalPatchSize: number;
+  /** Patches per side of the block that one token stands for. */
+  mergeSize: number;
+  /** Bounds of a picture's or frame's area after resizing. */
+  minPixels: number;
+  maxPixels: number;
+  filter: 'bicubic' | 'bilinear' | 'lanczos';
+  /** Value of a channel: (byte · rescale − mean) / std. */
+  rescale: number;
+  mean: number[];
+  std: number[];
+}
+
+/** How clips become patches. */
+export interface VideoSettings extends PixelSettings {
+  /** Frames a second that are looked at, within the bounds. */
+  fps: number;
+  minFrames: number;
+  maxFrames: number;
+  /** Whether frames of long clips share a budget of `maxVideoTokens` tokens. */
+  capPixelsPerFrame: boolean;
+  maxVideoTokens: number;
+}
+
+export interface ProcessorSettings {
+  image: PixelSettings;
+  video: VideoSettings;
+}
+
+/** What a caller may set instead of the model's files. */
+export interface PixelOptions {
+  /** Bounds of a picture's area in pixels after resizing. */
+  minPixels?: number;
+  maxPixels?: number;
+  /** Bounds of a video frame's area. */
+  videoMinPixels?: number;
+  videoMaxPixels?: number;
+  /** Frames a second that are taken of a clip; 2 by default. */
+  fps?: number;
+  /** Bounds of the number of frames; 4 and 768 by default. */
+  minFrames?: number;
+  maxFrames?: number;
+}
+
+const clipMean = [0.48145466, 0.4578275, 0.40821073];
+const clipStd = [0.26862954, 0.26130258, 0.27577711];
+
+const count = z.int().positive();
+const channels = z.array(z.number()).length(3);
+const always = z.literal(true, 'only true is supported').nullish();
+/** Numbers of PIL.Image.Resampling. */
+const resample = z.literal([1, 2, 3]).transform((code) => ({ 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' }[code] as PixelSettings['filter']));
+
+const pixelSchema = z.object({
+  patch_size: count.default(14),
+  temporal_patch_size: count.default(2),
+  merge_size: count.default(2),
+  size: z.object({ shortest_edge: count.nullish(), longest_edge: count.nullish() }).nullish(),
+  min_pixels: count.nullish(),
+  max_pixels: count.nullish(),
+  resample: resample.default('bicubic'),
+  rescale_factor: z.number().positive().default(1 / 255),
+  image_mean: channels.default(clipMean),
+  image_std: channels.default(clipStd),
+  do_resize: always,
+  do_rescale: always,
+  do_normalize: always,
+});
+
+const videoSchema = pixelSchema.extend({
+  fps: z.number().positive().nullish(),
+  min_frames: count.nullish(),
+  max_frames: count.nullish(),
+  cap_pixels_per_frame: z.boolean().nullish(),
+  max_video_tokens: count.nullish(),
+});
+
+interface Section {
+  file: string;
+  value: unknown;
+}
+
+/** The first of a model's files that describes the image (or video) processor: nested since transformers 5. */
+function findSection(modelDir: string, nested: string, files: string[]): Section {
+  const combined = join(modelDir, 'processor_config.json');
+  if (existsSync(combined)) {
+    const value = readJsonObject(combined)[nested];
+    if (isObject(value)) return { file: `${combined}: ${nested}`, value };
+  }
+  const file = files.map((name) => join(modelDir, name)).find((path) => existsSync(path));
+  if (!file) throw new Error(`${modelDir}: expected ${files.join(' or ')}, or processor_config.json with ${nested}`);
+  return { file, value: readJsonObject(file) };
+}
+
+function parseSection<T>(schema: z.ZodType<T>, { file, value }: Section): T {
+  const result = schema.safeParse(value);
+  if (result.success) return result.data;
+  throw new Error(result.error.issues.map((issue) => `${file}: ${issue.path.join('.')}: ${issue.message}`).join('\n'));
+}
+
+function pixelSettings(
+  parsed: z.infer<typeof pixelSchema>,
+  file: string,
+  vision: Qwen2_5VLVisionConfig,
+  defaults: { minPixels: number; maxPixels: number },
+): PixelSettings {
+  const expected = {
+    patch_size: vision.patchSize,
+    temporal_patch_size: vision.temporalPatchSize,
+    merge_size: vision.spatialMergeSize,
+  };
+  for (const [key, value] of Object.entries(expected)) {
+    const received = parsed[key as keyof typeof expected];
+    if (received !== value) {
+      throw new Error(`${file}: ${key}: expected ${value} as in config.json's vision_config, received ${received}`);
+    }
+  }
+  return {
+    patchSize: parsed.patch_size,
+    temporalPatchSize: parsed.temporal_patch_size,
+    mergeSize: parsed.merge_size,
+    minPixels: parsed.min_pixels ?? parsed.size?.shortest_edge ?? defaults.minPixels,
+    maxPixels: parsed.max_pixels ?? parsed.size?.longest_edge ?? defaults.maxPixels,
+    filter: parsed.resample,
+    rescale: parsed.rescale_factor,
+    mean: parsed.image_mean,
+    std: parsed.image_std,
+  };
+}
+
+/** The video processor folds the rescaling into mean and std, in float32; the image processor does not. */
+function foldRescale(settings: PixelSettings): PixelSettings {
+  const fold = (value: number): number => Math.fround(Math.fround(value) * Math.fround(1 / settings.rescale));
+  return { ...settings, rescale: 1, mean: settings.mean.map(fold), std: settings.std.map(fold) };
+}
+
+function checkBounds(name: string, min: number, max: number): void {
+  if (!(min > 0 && max >= min)) throw new Error(`expected bounds of ${name} with 0 < min ≤ max, received ${min} and ${max}`);
+}
+
+/**
+ * Reads the image and video processors of a model directory, as transformers does: processor_config.json, then
+ * video_preprocessor_config.json for video, then preprocessor_config.json.
+ *
+ * @throws Error `file: key: reason` where a field is nonsensical or at odds with the vision tower
+ */
+export function loadProcessorSettings(
+  modelDir: string,
+  vision: Qwen2_5VLVisionConfig,
+  options: PixelOptions = {},
+): ProcessorSettings {
+  const imageSection = findSection(modelDir, 'image_processor', ['preprocessor_config.json']);
+  const videoFiles = ['video_preprocessor_config.json', 'preprocessor_config.json'];
+  const videoSection = findSection(modelDir, 'video_processor', videoFiles);
+  const image = pixelSettings(parseSection(pixelSchema, imageSection), imageSection.file, vision, {
+    minPixels: 56 * 56,
+    maxPixels: 28 * 28 * 1280,
+  });
+  const parsedVideo = parseSection(videoSchema, videoSection);
+  const video = foldRescale(
+    pixelSettings(parsedVideo, videoSection.file, vision, { minPixels: 128 * 28 * 28, maxPixels: 768 * 28 * 28 }),
+  );
+  const settings: ProcessorSettings = {
+    image: {
+      ...image,
+      minPixels: options.minPixels ?? image.minPixels,
+      maxPixels: options.maxPixels ?? image.maxPixels,
+    },
+    video: {
+      ...video,
+      minPixels: options.videoMinPixels ?? video.minPixels,
+      maxPixels: options.videoMaxPixels ?? video.maxPixels,
+      fps: options.fps ?? parsedVideo.fps ?? 2,
+      minFrames: options.minFrames ?? parsedVideo.min_frames ?? 4,
+      maxFrames: options.maxFrames ?? parsedVideo.max_frames ?? 768,
+      capPixelsPerFrame: parsedVideo.cap_pixels_per_frame ?? false,
+      maxVideoTokens: parsedVideo.max_video_tokens ?? 128_000,
+    },
+  };
+  checkBounds('image pixels', settings.image.minPixels, settings.image.maxPixels);
+  checkBounds('video pixels', settings.video.minPixels, settings.video.maxPixels);
+  checkBounds('video frames', settings.video.minFrames, settings.video.maxFrames);
+  if (!(settings.video.fps > 0)) throw new Error(`expected a positive fps, received ${settings.video.fps}`);
+  return settings;
+}
