@@ -1,0 +1,66 @@
+import { Command, Option } from 'commander';
+import type { Engine } from '../serving/contract.js';
+import { collect, count } from './options.js';
+import { runWithProgress } from './run.js';
+import { formatBytes } from './table.js';
+
+interface FeaturesFlags {
+  model: string;
+  data: string[];
+  out: string;
+  layers: 'aux' | 'all';
+  dtype: 'float32' | 'bfloat16';
+  serving: Engine;
+  positionRule: 'engines' | 'transformers5';
+  mediaRoot?: string;
+  maxLength?: number;
+  onBadRecord: 'fail' | 'skip';
+  threads?: number;
+}
+
+const help = `
+Writes a safetensors file a record, named by its id: input_ids [T], loss_mask [T], position_ids [axes, T],
+aux_hidden_states [T, 3H], last_hidden_states [T, H], and with --layers all hidden_states [N+1, T, H], the residual
+stream before the final norm.
+
+Example:
+  $ eyas features --model Qwen/Qwen2.5-VL-7B-Instruct --data train.jsonl --out features --dtype bfloat16
+`;
+
+export function featuresCommand(): Command {
+  return new Command('features')
+    .description("write the target's hidden states of every record")
+    .requiredOption('--model <model>', 'target: checkpoint directory, or hub id in the local cache')
+    .requiredOption('--data <file>', 'JSONL file of conversations; may be repeated', collect)
+    .requiredOption('--out <dir>', 'directory to write')
+    .addOption(new Option('--layers <which>', 'aux layers, or all').choices(['aux', 'all']).default('aux'))
+    .addOption(
+      new Option('--dtype <type>', 'element type of the hidden states')
+        .choices(['float32', 'bfloat16'])
+        .default('float32'),
+    )
+    .addOption(
+      new Option('--serving <engine>', 'contract to follow').choices(['sglang', 'vllm']).default('sglang'),
+    )
+    .addOption(
+      new Option('--position-rule <rule>', 'where text continues after a clip')
+        .choices(['engines', 'transformers5'])
+        .default('engines'),
+    )
+    .addOption(new Option('--on-bad-record <what>', 'fail or skip').choices(['fail', 'skip']).default('fail'))
+    .option('--media-root <dir>', 'directory under which absolute media paths are allowed')
+    .option('--max-length <tokens>', 'drop longer records', count)
+    .option('--threads <n>', 'CPU threads (every core)', count)
+    .addHelpText('after', help)
+    .action(async ({ serving, positionRule, ...flags }: FeaturesFlags) => {
+      const { extractFeatures } = await import('../api.js');
+      const options = { ...flags, serving: { engine: serving, positionRule } };
+      const result = await runWithProgress((run) => extractFeatures(options, run));
+      if (!result) return;
+      const skipped = Object.values(result.records.skipped).reduce((sum, n) => sum + n, 0);
+      process.stdout.write(
+        `${result.out}: ${result.files} files, ${result.tokens} tokens, ${formatBytes(result.bytes)}, ` +
+          `${skipped} records skipped\n`,
+      );
+    });
+}

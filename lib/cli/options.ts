@@ -1,0 +1,15 @@
+import { InvalidArgumentError } from 'commander';
+
+/** Value parser of an option that may be given several times. */
+export const collect = (value: string, previous: readonly string[] | undefined): string[] => [
+  ...(previous ?? []),
+  value,
+];
+
+/** Value parser of a count. */
+export function count(value: string): number {
+  const number = Number(value);
+  if (!Number.isSafeInteger(number) || number < 1)
+    throw new InvalidArgumentError('Expected a positive integer.');
+  return number;
+}
