@@ -9,6 +9,8 @@ namespace eyas {
 namespace {
 
 constexpr char kOp[] = "ropeIndexQwen2_5VL";
+// Keeps the number of patches within an int64.
+constexpr int64_t kMaxSide = 1 << 20;
 
 // The placeholders of one kind (image or video) and the grids that they stand for.
 class MediaRuns {
@@ -17,7 +19,9 @@ class MediaRuns {
       : kind_(kind), grids_(grids), merge_(merge) {
     for (size_t i = 0; i < grids.size(); ++i) {
       const MediaGrid& grid = grids[i];
-      if (grid.t <= 0 || grid.h <= 0 || grid.w <= 0 || grid.h % merge != 0 || grid.w % merge != 0) {
+      bool valid = grid.h % merge == 0 && grid.w % merge == 0;
+      for (const int64_t size : {grid.t, grid.h, grid.w}) valid = valid && size > 0 && size <= kMaxSide;
+      if (!valid) {
         Fail(kOp, "a grid with height and width in multiples of " + std::to_string(merge) + " for " + Name(i),
              Dims({grid.t, grid.h, grid.w}).ToString());
       }
@@ -73,6 +77,13 @@ int64_t RopeIndexQwen2_5VL(const int32_t* ids, int64_t length, const Qwen2_5VLRo
   if (options.second_per_grid.size() != options.videos.size()) {
     Fail(kOp, std::to_string(options.videos.size()) + " entries of secondPerGrid, one a video",
          std::to_string(options.second_per_grid.size()));
+  }
+  const double rate = options.tokens_per_second;
+  for (const double seconds : options.second_per_grid) {
+    if (!(seconds >= 0 && seconds * rate >= 0 && seconds * rate < kMaxSide)) {
+      Fail(kOp, "finite, positive secondPerGrid and tokensPerSecond",
+           std::to_string(seconds) + " and " + std::to_string(rate));
+    }
   }
   MediaRuns images("image", options.images, options.merge_size);
   MediaRuns videos("video", options.videos, options.merge_size);
