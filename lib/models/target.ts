@@ -96,6 +96,11 @@ export interface PrefillResult {
   hiddenStates?: Tensor;
 }
 
+export interface LoadTargetOptions {
+  /** Element type of the weight matrices; float32 if absent. Activations are float32. */
+  dtype?: 'float32' | 'bfloat16';
+}
+
 /** A frozen target. Everything that differs between families is behind this. */
 export interface Target {
   readonly info: TargetInfo;

@@ -1,0 +1,181 @@
+import { DecoderCache } from '../../decoding/kv-cache.js';
+import { clone, dispose, keep, narrow, ops, scope, tensor, type Tensor } from '../../tensor.js';
+import { Rotary, type RopeTables } from '../rotary.js';
+import type { KVCache, PrefillOptions, PrefillResult, Target, TargetInfo } from '../target.js';
+import { TransformerLayer, Workspace, type Attend, type LayerConfig } from './layer.js';
+import type { Packed } from './pack.js';
+import { Taps } from './taps.js';
+import type { DecoderWeights } from './weights.js';
+
+/** Buffers for so many rows are kept from one decode to the next; more rows get their own. */
+const keptRows = 16;
+
+/** {@link Attend} in the layer of that index. */
+type AttendInLayer = (layer: number, ...heads: Parameters<Attend>) => Tensor;
+
+/** Causal text decoder over packed rows and KV caches; knows nothing of media. */
+export class Decoder {
+  readonly #config: LayerConfig;
+  readonly #layers: TransformerLayer[];
+  readonly #rotary: Rotary;
+  readonly #workspaces: (Workspace | undefined)[] = [];
+
+  /** Takes over the weights. */
+  constructor(
+    private readonly info: TargetInfo,
+    activation: LayerConfig['activation'],
+    readonly weights: DecoderWeights,
+  ) {
+    for (const weight of [weights.embedTokens, weights.finalNorm, weights.lmHead]) keep(weight);
+    this.#config = { ...info, activation };
+    this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
+    this.#rotary = new Rotary(info.rotary);
+  }
+
+  /** Embeddings of tokens, float32 [N, H]. */
+  embed(ids: Int32Array): Tensor {
+    const { vocabSize } = this.info;
+    for (const id of ids) {
+      if (id < 0 || id >= vocabSize) throw new Error(`[embed] expected ids below ${vocabSize}, received ${id}`);
+    }
+    return scope(() => ops.gatherRows(this.weights.embedTokens, tensor(ids, [ids.length])));
+  }
+
+  /**
+   * Forward of packed rows; nothing crosses from one sample to another.
+   *
+   * @param x [N, H] embeddings with the media merged in; overwritten
+   */
+  prefill(x: Tensor, packed: Packed, options: PrefillOptions): PrefillResult {
+    const { starts } = packed;
+    const rows = packed.ids.length;
+    const caches = options.caches && this.#emptyCaches(options.caches, starts);
+    return scope(() => {
+      const { hiddenSize, numLayers } = this.info;
+      const taps = new Taps(rows, hiddenSize, numLayers, options.auxLayerIds, options.allLayers ?? false);
+      const inputEmbeddings = options.inputEmbeddings ? clone(x) : undefined;
+      const begin = tensor(packed.begin, [rows]);
+      const end = tensor(packed.end, [rows]);
+      const tables = this.#rotary.tables(tensor(packed.positions, [packed.axes, rows]));
+      const lastHiddenStates = this.#run(x, tables, taps, (layer, q, k, v) => {
+        caches?.forEach((cache, s) => {
+          const length = starts[s + 1]! - starts[s]!;
+          cache.write(layer, narrow(k, 0, starts[s]!, length), narrow(v, 0, starts[s]!, length));
+        });
+        return ops.attention(q, k, v, begin, end).out;
+      });
+      caches?.forEach((cache, s) => {
+        cache.extend(starts[s + 1]! - starts[s]!);
+      });
+      return {
+        auxHiddenStates: taps.aux,
+        lastHiddenStates,
+        ...(inputEmbeddings && { inputEmbeddings }),
+        ...(taps.all && { hiddenStates: taps.all }),
+      };
+    });
+  }
+
+  newCache(): DecoderCache {
+    return new DecoderCache(this.info);
+  }
+
+  /** {@link Target.decode}. Up to 16 tokens, each row's result is the same, bit for bit, as decoding one by one. */
+  decode(
+    cache: KVCache,
+    ids: Int32Array,
+    positions: Float32Array,
+    auxLayerIds: readonly number[],
+  ): ReturnType<Target['decode']> {
+    const store = this.#owned(cache);
+    const rows = ids.length;
+    if (rows === 0 || positions.length !== rows) {
+      throw new Error(`[decode] expected as many positions as tokens, received ${positions.length} and ${rows}`);
+    }
+    const start = store.length;
+    store.reserve(start + rows);
+    return scope(() => {
+      const { hiddenSize, numLayers } = this.info;
+      const taps = new Taps(rows, hiddenSize, numLayers, auxLayerIds, false);
+      const slots = new Int32Array(rows);
+      const ends = new Int32Array(rows);
+      for (let i = 0; i < rows; i++) {
+        slots[i] = start + i;
+        ends[i] = start + i + 1;
+      }
+      const slot = tensor(slots, [rows]);
+      const begin = ops.zeros([rows], 'int32');
+      const end = tensor(ends, [rows]);
+      const tables = this.#rotary.tables(tensor(positions, [1, rows]));
+      const lastHiddenStates = this.#run(this.embed(ids), tables, taps, (layer, q, k, v) => {
+        const keys = store.keys[layer]!;
+        const values = store.values[layer]!;
+        ops.scatterRows(keys, slot, k);
+        ops.scatterRows(values, slot, v);
+        return ops.attention(q, keys, values, begin, end).out;
+      });
+      store.extend(rows);
+      return { auxHiddenStates: taps.aux, lastHiddenStates };
+    });
+  }
+
+  /** float32 [n, V] of rows of the last hidden states. */
+  logits(rows: Tensor): Tensor {
+    return ops.matmul(rows, this.weights.lmHead, { transposeB: true });
+  }
+
+  dispose(): void {
+    for (const workspace of this.#workspaces) workspace?.dispose();
+    this.#workspaces.length = 0;
+    this.#rotary.dispose();
+    dispose(this.weights);
+  }
+
+  /** All layers and the final norm. */
+  #run(x: Tensor, tables: RopeTables, taps: Taps, attend: AttendInLayer): Tensor {
+    const rows = x.shape[0]!;
+    const buffers = this.#workspace(rows);
+    try {
+      this.#layers.forEach((layer, i) => {
+        taps.capture(i, x);
+        layer.forward(x, tables, (q, k, v) => attend(i, q, k, v), buffers);
+      });
+    } finally {
+      if (rows > keptRows) buffers.dispose();
+    }
+    taps.capture(this.#layers.length, x);
+    return ops.rmsNorm(x, this.weights.finalNorm, this.info.rmsNormEps);
+  }
+
+  #workspace(rows: number): Workspace {
+    if (rows > keptRows) return new Workspace(rows, this.#config);
+    return (this.#workspaces[rows] ??= new Workspace(rows, this.#config));
+  }
+
+  #owned(cache: KVCache): DecoderCache {
+    const { numLayers, numKeyValueHeads, headDim } = this.info;
+    if (
+      cache instanceof DecoderCache &&
+      cache.shape.numLayers === numLayers &&
+      cache.shape.numKeyValueHeads === numKeyValueHeads &&
+      cache.shape.headDim === headDim
+    ) {
+      return cache;
+    }
+    throw new Error('[target] expected a cache made by newCache() of this target, received another');
+  }
+
+  #emptyCaches(caches: readonly KVCache[], starts: Int32Array): DecoderCache[] {
+    if (caches.length !== starts.length - 1) {
+      throw new Error(`[prefill] expected ${starts.length - 1} caches, received ${caches.length}`);
+    }
+    return caches.map((cache, s) => {
+      const owned = this.#owned(cache);
+      if (owned.length > 0) {
+        throw new Error(`[prefill] cache ${s}: expected an empty cache, received ${owned.length} tokens`);
+      }
+      owned.reserve(starts[s + 1]! - starts[s]!);
+      return owned;
+    });
+  }
+}

@@ -1,0 +1,101 @@
+import { dispose, keep, ops, reshape, scope, tensor, type Tensor } from '../../tensor.js';
+import { TransformerLayer, Workspace, type LayerConfig, type LayerWeights } from '../decoder/layer.js';
+import type { Qwen2_5VLVisionConfig } from './config.js';
+import { layOutPatches, type Grid } from './vision-layout.js';
+
+/** Weights of the vision tower; E its hidden size, H the decoder's, m² patches merged into one token. */
+export interface VisionWeights {
+  /** [E, channels · temporal patch · patch²] */
+  patchEmbed: Tensor;
+  blocks: LayerWeights[];
+  /** [E] */
+  mergerNorm: Tensor;
+  /** [m²·E, m²·E] */
+  mergerIn: Tensor;
+  mergerInBias: Tensor;
+  /** [H, m²·E] */
+  mergerOut: Tensor;
+  mergerOutBias: Tensor;
+}
+
+/** All RMS norms of the tower, whatever the decoder's. */
+const rmsNormEps = 1e-6;
+
+/** theta^(−2j/d) over d = half a head, once for the height and once for the width. */
+function axialFrequencies(theta: number, headDim: number): Float32Array {
+  const count = headDim / 4;
+  return Float32Array.from({ length: 2 * count }, (_, j) => 1 / Math.fround(theta ** Math.fround((j % count) / count)));
+}
+
+/** Vision tower of Qwen2.5-VL: attention within windows in most blocks, within the frame in some. */
+export class VisionTower {
+  readonly #blocks: TransformerLayer[];
+  readonly #layerConfig: LayerConfig;
+  readonly #frequencies: Tensor;
+
+  /** Takes over the weights. */
+  constructor(
+    private readonly config: Qwen2_5VLVisionConfig,
+    private readonly weights: VisionWeights,
+  ) {
+    const { blocks, ...others } = weights;
+    for (const weight of Object.values(others)) keep(weight);
+    const headDim = config.hiddenSize / config.numHeads;
+    this.#layerConfig = {
+      numHeads: config.numHeads,
+      numKeyValueHeads: config.numHeads,
+      headDim,
+      intermediateSize: config.intermediateSize,
+      rmsNormEps,
+      activation: config.hiddenAct,
+    };
+    this.#blocks = blocks.map((block) => new TransformerLayer(this.#layerConfig, block));
+    const frequencies = axialFrequencies(config.ropeTheta, headDim);
+    this.#frequencies = keep(tensor(frequencies, [frequencies.length]));
+  }
+
+  /**
+   * Tokens of media, float32 [P / m², H], in the order of their patches.
+   *
+   * @param pixels float32 [P, channels · temporal patch · patch²]: patch rows of all media, end to end
+   * @param grids one per picture or clip
+   */
+  forward(pixels: Tensor, grids: readonly Grid[]): Tensor {
+    return scope(() => {
+      const patches = pixels.shape[0]!;
+      const layout = layOutPatches(grids, this.config);
+      const rows = (data: Int32Array): Tensor => tensor(data, [patches]);
+      const windows = { begin: rows(layout.windowBegin), end: rows(layout.windowEnd) };
+      const frames = { begin: rows(layout.frameBegin), end: rows(layout.frameEnd) };
+      const sections = [this.#frequencies.size / 2, this.#frequencies.size / 2];
+      const tables = ops.ropeTables(tensor(layout.positions, [2, patches]), this.#frequencies, { sections });
+
+      const embedded = ops.matmul(pixels, this.weights.patchEmbed, { transposeB: true });
+      const x = ops.gatherRows(embedded, rows(layout.order));
+      dispose(embedded);
+      const buffers = new Workspace(patches, this.#layerConfig);
+      try {
+        this.#blocks.forEach((block, i) => {
+          const { begin, end } = this.config.fullAttentionBlockIndexes.includes(i) ? frames : windows;
+          block.forward(x, tables, (q, k, v) => ops.attention(q, k, v, begin, end).out, buffers);
+        });
+      } finally {
+        buffers.dispose();
+      }
+      return ops.gatherRows(this.#merge(x), tensor(layout.reverse, [layout.reverse.length]));
+    });
+  }
+
+  /** Merges every m² rows [P, E] into a token [P / m², H]. */
+  #merge(x: Tensor): Tensor {
+    const { mergerNorm, mergerIn, mergerInBias, mergerOut, mergerOutBias } = this.weights;
+    const normed = ops.rmsNorm(x, mergerNorm, rmsNormEps);
+    const merged = reshape(normed, [-1, mergerIn.shape[1]!]);
+    const inner = ops.matmul(merged, mergerIn, { transposeB: true, bias: mergerInBias });
+    return ops.matmul(ops.activation(inner, 'gelu'), mergerOut, { transposeB: true, bias: mergerOutBias });
+  }
+
+  dispose(): void {
+    dispose([this.weights, this.#frequencies]);
+  }
+}
