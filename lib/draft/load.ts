@@ -46,14 +46,23 @@ function readVocabulary(weights: DraftWeights, config: Eagle3Config, dir: string
   if (!d2t && config.draftVocabSize === config.vocabSize) {
     return new DraftVocabulary([...Array(config.vocabSize).keys()], config.vocabSize);
   }
-  throw new Error(`${dir}: d2t: expected ${config.draftVocabSize} entries, received ${d2t?.length ?? 'no such tensor'}`);
+  throw new Error(
+    `${dir}: d2t: expected ${config.draftVocabSize} entries, received ${d2t?.length ?? 'no such tensor'}`,
+  );
 }
 
 /** The contract of a draft that eyas did not export, from what its config says and an engine's defaults. */
-function impliedContract(json: Json, dir: string, config: Eagle3Config, options: LoadDraftOptions): ServingContract {
+function impliedContract(
+  json: Json,
+  dir: string,
+  config: Eagle3Config,
+  options: LoadDraftOptions,
+): ServingContract {
   const { target, engine = 'sglang' } = options;
   if (!target) {
-    throw new Error(`${dir}: expected ${MANIFEST_FILE} with the serving contract, or the target to infer it from`);
+    throw new Error(
+      `${dir}: expected ${MANIFEST_FILE} with the serving contract, or the target to infer it from`,
+    );
   }
   const { topLevel, nested } = readAuxLayers(json);
   const ids = topLevel ?? (Array.isArray(nested) ? nested.map((id) => Number(id) + 1) : undefined);
@@ -86,5 +95,11 @@ export function loadDraft(dir: string, options: LoadDraftOptions = {}): LoadedDr
     ignore: [NOT_WEIGHTS],
     dtype: options.dtype ?? 'float32',
   });
-  return { config, weights: Object.fromEntries(weights), vocabulary, contract, ...(manifest && { manifest }) };
+  return {
+    config,
+    weights: Object.fromEntries(weights),
+    vocabulary,
+    contract,
+    ...(manifest && { manifest }),
+  };
 }
