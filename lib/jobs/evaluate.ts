@@ -2,15 +2,15 @@ import { readRecords } from '../data/records.js';
 import { Evaluator } from '../decoding/evaluator.js';
 import { loadDraft } from '../draft/load.js';
 import { resolveModel } from '../hub/resolve.js';
-import { loadProcessor, loadTarget } from '../models/registry.js';
+import { loadProcessor, loadTarget, readTargetInfo } from '../models/registry.js';
 import { native } from '../native.js';
 import type { JobOf } from '../worker/jobs.js';
 
 export const run: JobOf<'evaluate'> = async (options, context) => {
   if (options.threads !== undefined) native.setThreads(options.threads);
   const targetDir = resolveModel(options.model);
-  const draft = loadDraft(options.draft);
-  const processor = await loadProcessor(targetDir, { positionRule: draft.contract.positionRule });
+  const draft = loadDraft(options.draft, { target: readTargetInfo(targetDir) });
+  const processor = loadProcessor(targetDir, { positionRule: draft.contract.positionRule });
   const { records, bad } = await readRecords(options.data, {
     ...(options.mediaRoot !== undefined && { mediaRoot: options.mediaRoot }),
     allowRemote: options.allowRemote ?? false,

@@ -18,7 +18,7 @@ export const run: JobOf<'features'> = async (options, context) => {
   if (options.threads !== undefined) native.setThreads(options.threads);
   const targetDir = resolveModel(options.model);
   const serving = options.serving ?? { engine: 'sglang' };
-  const processor = await loadProcessor(targetDir, { positionRule: serving.positionRule ?? 'engines' });
+  const processor = loadProcessor(targetDir, { positionRule: serving.positionRule ?? 'engines' });
   const onBad = options.onBadRecord ?? 'fail';
   const { records, bad } = await readRecords(options.data, {
     ...(options.mediaRoot !== undefined && { mediaRoot: options.mediaRoot }),

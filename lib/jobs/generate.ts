@@ -3,7 +3,7 @@ import { generateGreedy } from '../decoding/generate.js';
 import { generateSpeculative } from '../decoding/speculative.js';
 import { loadDraft } from '../draft/load.js';
 import { resolveModel } from '../hub/resolve.js';
-import { loadProcessor, loadTarget } from '../models/registry.js';
+import { loadProcessor, loadTarget, readTargetInfo } from '../models/registry.js';
 import type { ContentPart, ConversationRecord, Processor } from '../models/target.js';
 import { native } from '../native.js';
 import { dispose } from '../tensor.js';
@@ -12,11 +12,9 @@ import type { GenerateOptions, JobOf } from '../worker/jobs.js';
 export const run: JobOf<'generate'> = async (options, context) => {
   if (options.threads !== undefined) native.setThreads(options.threads);
   const targetDir = resolveModel(options.model);
-  const loaded = options.draft === undefined ? undefined : loadDraft(options.draft);
-  const processor = await loadProcessor(
-    targetDir,
-    loaded ? { positionRule: loaded.contract.positionRule } : {},
-  );
+  const loaded =
+    options.draft === undefined ? undefined : loadDraft(options.draft, { target: readTargetInfo(targetDir) });
+  const processor = loadProcessor(targetDir, loaded ? { positionRule: loaded.contract.positionRule } : {});
   const sample = await processor.process(promptRecord(options), { addGenerationPrompt: true });
   const target = loadTarget(targetDir, { dtype: options.dtype ?? 'float32' });
   try {

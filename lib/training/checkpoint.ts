@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import { closeSync, fsyncSync, openSync, readSync } from 'node:fs';
+import { closeSync, existsSync, fsyncSync, openSync, readSync } from 'node:fs';
 import { mkdirSync, readdirSync, readFileSync, renameSync, rmSync, statSync } from 'node:fs';
 import { basename, join } from 'node:path';
 import { writeFileAtomic } from '../hub/files.js';
@@ -130,6 +130,19 @@ export function findLatest(dir: string, warn: (message: string) => void): string
 export function findBest(dir: string): string | undefined {
   const name = readPointer(dir, 'best');
   return name === undefined ? undefined : join(dir, name);
+}
+
+/**
+ * Path of the checkpoint that a user means: a checkpoint, or the output directory of a run, whose best one is taken, or
+ * its newest where none is marked.
+ * @throws Error if there is none
+ */
+export function resolveCheckpoint(path: string): string {
+  if (existsSync(join(path, STATE))) return path;
+  const dir = join(path, 'checkpoints');
+  const found = findBest(dir) ?? findLatest(dir, () => undefined);
+  if (found !== undefined) return found;
+  throw new Error(`${path}: expected a checkpoint or the output directory of a run, received neither`);
 }
 
 /**

@@ -108,7 +108,9 @@ const optimizerSchema = z
 const trainingSchema = z
   .strictObject({
     epochs: count().default(1).describe('Passes over the training records'),
-    maxSteps: count().optional().describe('Optimizer steps, instead of training.epochs'),
+    maxSteps: natural()
+      .optional()
+      .describe('Optimizer steps, instead of training.epochs; 0 saves the first weights'),
     batchTokens: count()
       .default(8192)
       .describe('Tokens packed into a micro-batch; a longer record is alone in one'),

@@ -39,7 +39,7 @@ export async function setUpTraining(
 ): Promise<TrainingSetup> {
   if (config.training.threads !== undefined) native.setThreads(config.training.threads);
   const targetDir = resolveModel(config.model);
-  const processor = await loadProcessor(targetDir, {
+  const processor = loadProcessor(targetDir, {
     ...config.media,
     positionRule: config.serving.positionRule,
   });

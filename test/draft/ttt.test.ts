@@ -73,7 +73,13 @@ function setUp(c: Case) {
   const parameters = Object.fromEntries(
     Object.entries(eagle3Shapes(config)).map(([name, shape]) => [
       name,
-      { shape, data: draws.normals(shape.reduce((a, b) => a * b), 0.3) },
+      {
+        shape,
+        data: draws.normals(
+          shape.reduce((a, b) => a * b),
+          0.3,
+        ),
+      },
     ]),
   );
   const embedTokens = draws.normals(vocabSize * hiddenSize);
@@ -98,7 +104,8 @@ function setUp(c: Case) {
     const merged = c.multimodalEmbedding === 'merged';
     inputIds.forEach((id, t) => {
       const isMedia = merged && t > 8 && t < 15;
-      if (!isMedia) embeddings.set(embedTokens.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
+      if (!isMedia)
+        embeddings.set(embedTokens.subarray(id * hiddenSize, (id + 1) * hiddenSize), t * hiddenSize);
     });
     const targetLogits = new Float64Array(length * vocabSize);
     for (let t = 0; t < length; t++) {
@@ -221,7 +228,11 @@ function relativeError(actual: ArrayLike<number>, expected: ArrayLike<number>): 
   return Math.sqrt(difference) / Math.sqrt(size);
 }
 
-function expectEqual(world: ReturnType<typeof setUp>, outcome: { loss: number; stepLoss: number[]; accuracy: number[]; acceptLength: number }, dense: DenseResult) {
+function expectEqual(
+  world: ReturnType<typeof setUp>,
+  outcome: { loss: number; stepLoss: number[]; accuracy: number[]; acceptLength: number },
+  dense: DenseResult,
+) {
   expect(relativeError([outcome.loss], [dense.loss])).toBeLessThan(1e-5);
   expect(relativeError(outcome.stepLoss, dense.stepLoss)).toBeLessThan(1e-5);
   expect(outcome.accuracy).toEqual(dense.accuracy);
@@ -267,7 +278,15 @@ test('any split into micro-batches gives the same gradient', () => {
   const world = setUp({ ...base, seed: 21, lengths: [31, 24, 40, 18], axes: 3 });
   const dense = world.reference();
   const [a, b, c, d] = world.samples as [Sample, Sample, Sample, Sample];
-  for (const split of [[[a, b, c, d]], [[a], [b], [c], [d]], [[c, a], [d, b]], [[d], [a, c, b]]]) {
+  for (const split of [
+    [[a, b, c, d]],
+    [[a], [b], [c], [d]],
+    [
+      [c, a],
+      [d, b],
+    ],
+    [[d], [a, c, b]],
+  ]) {
     expectEqual(world, world.trainer.step(split, 0), dense);
   }
   world.dispose();
