@@ -68,8 +68,8 @@ cpu::AttentionInput Check(const char* op, const AttentionArguments& arguments) {
     const int64_t rows = extra.k.dim(0);
     ExpectRows(op, (name + ".v").c_str(), extra.v, {rows, kv_heads, d});
     ExpectIndices(op, (name + ".rows").c_str(), extra.rows, n, rows - 1);
-    input.extras.push_back({extra.k.data<float>(), extra.k.stride(0), extra.v.data<float>(), extra.v.stride(0),
-                            extra.rows.data<int32_t>(), rows});
+    input.extras.push_back({extra.k.data<float>(), extra.k.stride(0), extra.v.data<float>(),
+                            extra.v.stride(0), extra.rows.data<int32_t>(), rows});
   }
   return input;
 }

@@ -20,8 +20,8 @@ struct AttentionOptions {
   bool plain = false;
 };
 
-// q [N, heads, D]; k, v [M, kv_heads, D], float32; rows may be strided. Query i sees keys begin[i] ≤ j < end[i]
-// (int32 [N], within 0 to M; begin ≥ end is an empty range) and its extras, in one softmax.
+// q [N, heads, D]; k, v [M, kv_heads, D], float32; rows may be strided. Query i sees keys begin[i] ≤ j <
+// end[i] (int32 [N], within 0 to M; begin ≥ end is an empty range) and its extras, in one softmax.
 struct AttentionArguments {
   Tensor q, k, v, begin, end;
   AttentionOptions options;

@@ -1,0 +1,165 @@
+#include "core/vocabulary.h"
+
+#include <algorithm>
+#include <limits>
+#include <string>
+#include <vector>
+
+#include "core/check.h"
+#include "core/ops.h"
+#include "cpu/vocabulary.h"
+
+namespace eyas {
+
+namespace {
+
+// Streaming argmax: a chunk of products is 4 MiB.
+constexpr int64_t kArgmaxRows = 256;
+constexpr int64_t kArgmaxColumns = 4096;
+// Floats of products that are held at a time where a whole row is needed.
+constexpr int64_t kChunkFloats = 4 << 20;
+
+int64_t ChunkRows(int64_t n, int64_t vocabulary) {
+  return std::max<int64_t>(
+      1, std::min(n, std::max<int64_t>(64, kChunkFloats / std::max<int64_t>(1, vocabulary))));
+}
+
+void CheckLinear(const char* op, const Tensor& x, const Tensor& weight) {
+  ExpectFloating(op, "x", x);
+  ExpectRank(op, "x", x, 2);
+  ExpectFloating(op, "weight", weight);
+  ExpectShape(op, "weight", weight, {-1, x.dim(1)});
+  if (weight.dim(0) == 0) Fail(op, "a vocabulary in weight", weight.ToString());
+  if (weight.dim(0) > std::numeric_limits<int32_t>::max()) {
+    Fail(op, "a vocabulary that int32 can name in weight", weight.ToString());
+  }
+}
+
+// x in the type in which it is multiplied by weight, once instead of for every chunk.
+Tensor Factor(const Tensor& x, const Tensor& weight) {
+  const bool rounded = x.dtype() == DType::kBFloat16 || weight.dtype() == DType::kBFloat16;
+  return rounded && x.dtype() == DType::kFloat32 ? Cast(x, DType::kBFloat16) : Contiguous(x);
+}
+
+// out = x · weightᵀ
+void Logits(const Tensor& x, const Tensor& weight, const Tensor& out) {
+  MatmulArgs args;
+  args.transpose_b = true;
+  args.out = out;
+  Matmul(x, weight, args);
+}
+
+Tensor Rows(const Tensor& x, int64_t first, int64_t count) { return x.Narrow(0, first, count); }
+
+void CheckTeacherRows(const char* op, const Tensor& rows, int64_t n, int64_t teacher_rows) {
+  ExpectDType(op, "teacherRows", rows, DType::kInt32);
+  ExpectShape(op, "teacherRows", rows, {n});
+  ExpectContiguous(op, "teacherRows", rows);
+  for (int64_t i = 0; i < n; ++i) {
+    const int32_t row = rows.data<int32_t>()[i];
+    if (row < 0 || row >= teacher_rows) {
+      Fail(op,
+           "a row of teacher, 0 to " + std::to_string(teacher_rows - 1) + ", for teacherRows[" +
+               std::to_string(i) + "]",
+           std::to_string(row));
+    }
+  }
+}
+
+}  // namespace
+
+Tensor Argmax(const Tensor& x) {
+  const char* op = "argmax";
+  ExpectDType(op, "x", x, DType::kFloat32);
+  if (x.rank() != 1 && x.rank() != 2) Fail(op, "1 or 2 dimensions for x", x.ToString());
+  const int64_t columns = x.dim(-1), rows = x.rank() == 2 ? x.dim(0) : 1;
+  if (columns == 0) Fail(op, "at least one column in x", x.ToString());
+  const Tensor source = Contiguous(x);
+  const Tensor index = Tensor::Zeros({rows}, DType::kInt32);
+  std::vector<float> value(rows, -std::numeric_limits<float>::infinity());
+  cpu::UpdateArgmax(source.data<float>(), rows, columns, 0, {value.data(), index.data<int32_t>()});
+  return index;
+}
+
+Tensor LinearArgmax(const Tensor& x, const Tensor& weight) {
+  CheckLinear("linearArgmax", x, weight);
+  const int64_t n = x.dim(0), vocabulary = weight.dim(0);
+  const Tensor factor = Factor(x, weight);
+  const Tensor index = Tensor::Zeros({n}, DType::kInt32);
+  std::vector<float> value(n, -std::numeric_limits<float>::infinity());
+  const Tensor buffer({std::min(n, kArgmaxRows) * std::min(vocabulary, kArgmaxColumns)}, DType::kFloat32);
+  // Columns outermost: a chunk of the weights is read once for all rows.
+  for (int64_t column = 0; column < vocabulary; column += kArgmaxColumns) {
+    const int64_t columns = std::min(kArgmaxColumns, vocabulary - column);
+    const Tensor chunk = Rows(weight, column, columns);
+    for (int64_t row = 0; row < n; row += kArgmaxRows) {
+      const int64_t rows = std::min(kArgmaxRows, n - row);
+      const Tensor logits = buffer.Narrow(0, 0, rows * columns).Reshape({rows, columns});
+      Logits(Rows(factor, row, rows), chunk, logits);
+      cpu::UpdateArgmax(logits.data<float>(), rows, columns, column,
+                        {value.data() + row, index.data<int32_t>() + row});
+    }
+  }
+  return index;
+}
+
+Tensor LinearSoftmax(const Tensor& x, const Tensor& weight) {
+  CheckLinear("linearSoftmax", x, weight);
+  const int64_t n = x.dim(0), vocabulary = weight.dim(0), chunk = ChunkRows(n, vocabulary);
+  const Tensor factor = Factor(x, weight);
+  const Tensor out({n, vocabulary}, DType::kFloat32);
+  for (int64_t row = 0; row < n; row += chunk) {
+    const int64_t rows = std::min(chunk, n - row);
+    const Tensor logits = Rows(out, row, rows);
+    Logits(Rows(factor, row, rows), weight, logits);
+    cpu::SoftmaxInPlace(logits.data<float>(), rows, vocabulary);
+  }
+  return out;
+}
+
+SoftCrossEntropyResult LinearSoftCrossEntropy(const Tensor& x, const Tensor& weight, const Tensor& teacher,
+                                              const Tensor& teacher_rows, double scale,
+                                              const Tensor& dweight) {
+  const char* op = "linearSoftCrossEntropy";
+  CheckLinear(op, x, weight);
+  const int64_t n = x.dim(0), features = x.dim(1), vocabulary = weight.dim(0);
+  ExpectDType(op, "teacher", teacher, DType::kFloat32);
+  ExpectShape(op, "teacher", teacher, {-1, vocabulary});
+  if (!teacher.ContiguousFrom(1)) Fail(op, "contiguous rows for teacher", teacher.ToString());
+  CheckTeacherRows(op, teacher_rows, n, teacher.dim(0));
+  if (dweight.defined()) {
+    ExpectDType(op, "dweight", dweight, DType::kFloat32);
+    ExpectShape(op, "dweight", dweight, {vocabulary, features});
+    ExpectContiguous(op, "dweight", dweight);
+  }
+  const Tensor factor = Factor(x, weight);
+  const bool rounded = factor.dtype() == DType::kBFloat16;
+  const int64_t chunk = ChunkRows(n, vocabulary);
+  const Tensor buffer({chunk, vocabulary}, DType::kFloat32);
+  const Tensor rounded_buffer = rounded ? Tensor({chunk, vocabulary}, DType::kBFloat16) : Tensor();
+  SoftCrossEntropyResult result{0.0, Tensor({n}, DType::kInt32), Tensor({n, features}, DType::kFloat32)};
+  std::vector<double> losses(n);
+  for (int64_t row = 0; row < n; row += chunk) {
+    const int64_t rows = std::min(chunk, n - row);
+    const Tensor x_rows = Rows(factor, row, rows), logits = Rows(buffer, 0, rows);
+    Logits(x_rows, weight, logits);
+    const Tensor dlogits = rounded ? Rows(rounded_buffer, 0, rows) : logits;
+    cpu::SoftCrossEntropy({logits.data<float>(), teacher.data<float>(), teacher.stride(0),
+                           teacher_rows.data<int32_t>() + row, rows, vocabulary, static_cast<float>(scale),
+                           losses.data() + row, result.argmax.data<int32_t>() + row,
+                           rounded ? dlogits.data<bfloat16>() : nullptr});
+    MatmulArgs to_x;
+    to_x.out = Rows(result.dx, row, rows);
+    Matmul(dlogits, weight, to_x);
+    if (!dweight.defined()) continue;
+    MatmulArgs to_weight;
+    to_weight.transpose_a = true;
+    to_weight.out = dweight;
+    to_weight.accumulate = true;
+    Matmul(dlogits, x_rows, to_weight);
+  }
+  for (const double loss : losses) result.loss += loss;
+  return result;
+}
+
+}  // namespace eyas
