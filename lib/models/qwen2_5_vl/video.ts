@@ -22,6 +22,7 @@ export interface VideoPlan extends MediaPlan {
  * @throws Error where the clip has fewer frames than a temporal patch
  */
 export function sampleFrames(info: VideoInfo, settings: VideoSettings, fps = settings.fps): number[] {
+  if (!(fps > 0)) throw new Error(`expected a positive fps, received ${fps}`);
   const { temporalPatchSize, minFrames, maxFrames } = settings;
   const wholePatches = (frames: number): number => Math.floor(frames / temporalPatchSize) * temporalPatchSize;
   const wanted = Math.max((info.frames / info.fps) * fps, minFrames);

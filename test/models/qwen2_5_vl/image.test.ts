@@ -50,6 +50,7 @@ describe('sampleFrames', () => {
     expect(sample(3, 30)).toEqual([0, 1]);
     expect(sample(300, 30, { maxFrames: 5 })).toEqual([0, 75, 150, 225]);
     expect(() => sample(1, 30)).toThrow('expected a clip of at least 2 frames, received 1');
+    expect(() => sample(30, 30, { fps: 0 })).toThrow('expected a positive fps, received 0');
   });
 
   it('never goes past the end', () => {

@@ -201,6 +201,15 @@ describe('create', () => {
     expect(() => Qwen2_5VLProcessor.create(changed(name, change))).toThrow(message);
   });
 
+  it('shares a budget of tokens among frames where the model asks for it', async () => {
+    // 12 tokens: 4233 pixels for each of 4 frames, where 84 × 56 have 4704.
+    const name = 'video_preprocessor_config.json';
+    const dir = changed(name, (c) => ({ ...c, cap_pixels_per_frame: true, max_video_tokens: 12 }));
+    const conversation = userOf(part({ type: 'video', video: 'exact.mp4' }));
+    const sample = await Qwen2_5VLProcessor.create(dir).process(conversation, { addGenerationPrompt: true });
+    expect((sample.media[0] as VisualFeature).grid).toEqual([2, 2, 4]);
+  });
+
   it('names the files that are missing', () => {
     const dir = modelDir('flat', 'without-preprocessor');
     rmSync(join(dir, file));
