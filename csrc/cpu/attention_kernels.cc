@@ -17,10 +17,7 @@ namespace {
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
 namespace avx512 {
 #define EYAS_LANES 16
-#include "cpu/attention_backward.inc"
-#include "cpu/attention_decode.inc"
-#include "cpu/attention_forward.inc"
-#include "cpu/attention_simd.inc"
+#include "cpu/attention_kernels.inc"
 #undef EYAS_LANES
 }  // namespace avx512
 #pragma GCC pop_options
@@ -29,20 +26,14 @@ namespace avx512 {
 #pragma GCC target("avx2,fma")
 namespace avx2 {
 #define EYAS_LANES 8
-#include "cpu/attention_backward.inc"
-#include "cpu/attention_decode.inc"
-#include "cpu/attention_forward.inc"
-#include "cpu/attention_simd.inc"
+#include "cpu/attention_kernels.inc"
 #undef EYAS_LANES
 }  // namespace avx2
 #pragma GCC pop_options
 
 namespace generic {
 #define EYAS_LANES 4
-#include "cpu/attention_backward.inc"
-#include "cpu/attention_decode.inc"
-#include "cpu/attention_forward.inc"
-#include "cpu/attention_simd.inc"
+#include "cpu/attention_kernels.inc"
 #undef EYAS_LANES
 }  // namespace generic
 
