@@ -10,6 +10,7 @@ import {
   type JobEvent,
   type TrainResult,
 } from './worker/jobs.js';
+import type { ExportOptions, ExportResult } from './serving/export.js';
 import type { RunJobOptions } from './worker/run-job.js';
 
 /** Events of a running job, and a signal that asks it to stop. */
@@ -39,5 +40,19 @@ export async function generate(options: GenerateOptions, run?: RunOptions): Prom
   return runJob('generate', options, run);
 }
 
-export { exportDraft, type ExportOptions, type ExportResult } from './serving/export.js';
+/**
+ * Writes the draft of a training run as a directory that SGLang and vLLM load: of a checkpoint, or of a run's output
+ * directory the best one.
+ */
+export async function exportDraft(options: ExportOptions): Promise<ExportResult> {
+  return runJob('export', options);
+}
+
 export { verifyDraft, type VerifyCheck, type VerifyOptions, type VerifyReport } from './serving/verify.js';
+export { ConfigError, type ConfigIssue } from './training/config-issues.js';
+export { configReference, parseConfig, type ConfigField } from './training/config.js';
+export { loadConfig } from './training/config-file.js';
+export type { TrainConfig, TrainConfigInput } from './training/config.js';
+export type { ExportOptions, ExportResult } from './serving/export.js';
+export type { Engine, ServingOptions } from './serving/contract.js';
+export type * from './worker/jobs.js';

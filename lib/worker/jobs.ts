@@ -1,5 +1,6 @@
 import type { Modality } from '../models/target.js';
 import type { ServingOptions } from '../serving/contract.js';
+import type { ExportOptions, ExportResult } from '../serving/export.js';
 import type { TrainConfig } from '../training/config.js';
 import type { ProgressUpdate } from '../training/progress.js';
 import type { Job } from './job.js';
@@ -156,6 +157,7 @@ export interface GenerateResult {
 export interface JobTypes {
   train: { payload: TrainConfig; result: TrainResult };
   evaluate: { payload: EvaluateOptions; result: EvaluateResult };
+  export: { payload: ExportOptions; result: ExportResult };
   features: { payload: FeaturesOptions; result: FeaturesResult };
   generate: { payload: GenerateOptions; result: GenerateResult };
 }

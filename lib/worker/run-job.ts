@@ -56,9 +56,9 @@ export function runModule<Event, Result>(
       if (message.type === 'event') {
         try {
           onEvent?.(message.event as Event);
-        } catch (error) {
+        } catch (thrown) {
           settle(() => {
-            reject(error);
+            reject(thrown instanceof Error ? thrown : new Error(String(thrown)));
           });
         }
       } else if (message.type === 'result') {
@@ -71,7 +71,7 @@ export function runModule<Event, Result>(
         });
       }
     });
-    worker.on('error', (error) => {
+    worker.on('error', (error: Error) => {
       settle(() => {
         reject(error);
       });
