@@ -31,9 +31,7 @@ const job = async (start) => {
   return result;
 };
 const evaluateDraft = (draft) =>
-  job((run) =>
-    evaluate({ model, draft, data: config.data.eval, chainLength, maxNewTokens: 256 }, run),
-  );
+  job((run) => evaluate({ model, draft, data: config.data.eval, chainLength, maxNewTokens: 256 }, run));
 
 rmSync(out, { recursive: true, force: true });
 
@@ -93,7 +91,11 @@ console.log(
       two(acceptLength),
     ]),
     ['  simulated', two(before.simulatedAcceptLength), two(after.simulatedAcceptLength)],
-    ['speculative decoding', rate(before.tokensPerSecond.speculative), rate(after.tokensPerSecond.speculative)],
+    [
+      'speculative decoding',
+      rate(before.tokensPerSecond.speculative),
+      rate(after.tokensPerSecond.speculative),
+    ],
     ['target alone', rate(before.tokensPerSecond.target), rate(after.tokensPerSecond.target)],
     ['speedup', `${two(before.speedup)}×`, `${two(after.speedup)}×`],
     ['same text as the target', before.lossless ? 'yes' : 'NO', after.lossless ? 'yes' : 'NO'],

@@ -16,6 +16,9 @@ export interface SpeculativeGeneration extends Generation {
   acceptedByPosition: number[];
 }
 
+/** Most proposals of a round. */
+export const maxChainLength = 15;
+
 /**
  * Greedy decoding of one sample with chain drafting and greedy verification: the text is token for token what
  * `generateGreedy` gives. A round verifies K proposals in one forward pass of the target; as engines count, proposals
@@ -29,16 +32,22 @@ export function generateSpeculative(
   options: SpeculativeOptions,
 ): SpeculativeGeneration {
   const { maxNewTokens, chainLength, eosTokenIds = target.info.eosTokenIds, onToken } = options;
+  // The target gives every row the same bits however many are decoded together up to 16, the token before the proposals
+  // included; beyond that a near tie could come out otherwise than one by one.
+  if (!Number.isInteger(chainLength) || chainLength < 1 || chainLength > maxChainLength) {
+    throw new RangeError(
+      `[speculative] chainLength: expected an integer from 1 to ${maxChainLength}, received ${chainLength}`,
+    );
+  }
   const cache = target.newCache();
   const acceptedByPosition = new Array<number>(chainLength).fill(0);
   let rounds = 0;
   const ids: number[] = [];
-  let ended = false;
   const push = (token: number) => {
     ids.push(token);
     onToken?.(token);
-    ended = eosTokenIds.includes(token) || ids.length >= maxNewTokens;
   };
+  const ended = () => eosTokenIds.includes(ids.at(-1)!) || ids.length >= maxNewTokens;
   draft.reset();
   try {
     const started = performance.now();
@@ -55,11 +64,11 @@ export function generateSpeculative(
       return { auxHiddenStates, inputEmbeddings };
     });
     const prefilled = performance.now();
-    let proposals = ended
+    let proposals = ended()
       ? new Int32Array()
       : scope(() => draft.propose(promptContext(target, draft, sample, prompt, ids[0]!), chainLength));
     for (const t of Object.values(prompt)) t?.dispose();
-    while (!ended) {
+    while (!ended()) {
       const first = cache.length;
       proposals = scope(() => {
         const fed = Int32Array.of(ids.at(-1)!, ...proposals);
@@ -73,13 +82,13 @@ export function generateSpeculative(
         const choices = toInts(ops.argmax(target.logits(lastHiddenStates)));
         rounds += 1;
         let accepted = 0;
-        for (; accepted < chainLength && choices[accepted] === proposals[accepted] && !ended; accepted++) {
+        for (; accepted < chainLength && choices[accepted] === proposals[accepted] && !ended(); accepted++) {
           push(proposals[accepted]!);
           acceptedByPosition[accepted]! += 1;
         }
-        if (!ended) push(choices[accepted]!);
+        if (!ended()) push(choices[accepted]!);
         cache.truncate(first + accepted + 1);
-        if (ended) return proposals;
+        if (ended()) return proposals;
         const rows = accepted + 1;
         const next = tensor(Int32Array.from(ids.slice(ids.length - rows)), [rows]);
         return draft.propose(

@@ -136,7 +136,7 @@ function score(
     correct += 1;
     const slot = rows.slots[row]!;
     next[slot] = alive[slot]!;
-    chains += next[slot]!;
+    chains += next[slot];
   });
   alive.set(next);
   return { correct, chains };

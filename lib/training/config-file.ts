@@ -44,7 +44,7 @@ export function loadConfig(file: string | undefined, overrides: readonly string[
 }
 
 function readDocument(file: string, lines: LineCounter): Document {
-  const document = parseDocument(readFileSync(file, 'utf8'), { lineCounter: lines, prettyErrors: false });
+  const document = parseDocument(readText(file), { lineCounter: lines, prettyErrors: false });
   const error = document.errors[0];
   if (error) {
     const { line, col } = lines.linePos(error.pos[0]);
@@ -52,6 +52,15 @@ function readDocument(file: string, lines: LineCounter): Document {
     throw new ConfigError([issue], () => `${file}:${line}:${col}`);
   }
   return document;
+}
+
+function readText(file: string): string {
+  try {
+    return readFileSync(file, 'utf8');
+  } catch (error) {
+    // Of a directory Node does not say which.
+    throw Object.assign(error as Error, { path: file });
+  }
 }
 
 /** Byte offset of the key (unknown) or value (wrong) that an issue is about, or of its nearest enclosing map. */

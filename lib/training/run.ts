@@ -117,7 +117,11 @@ class TrainingRun {
     cleanCheckpoints(this.#checkpoints);
     if (resume === 'never') return;
     const path =
-      resume === 'auto' ? findLatest(this.#checkpoints, (text) => this.#log('warn', text)) : resume;
+      resume === 'auto'
+        ? findLatest(this.#checkpoints, (text) => {
+            this.#log('warn', text);
+          })
+        : resume;
     if (path === undefined) return;
     scope(() => {
       const { tensors, optimizer, state } = loadCheckpoint(path);

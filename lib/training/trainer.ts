@@ -1,6 +1,12 @@
 import { Eagle3Draft } from '../draft/eagle3.js';
 import { disposeInputs, draftInputs, type DraftInputs, type InputRules } from '../draft/inputs.js';
-import { simulatedAcceptLength, sumMetrics, trainingTimeTest, type StepMetrics, type TttContext } from '../draft/ttt.js';
+import {
+  simulatedAcceptLength,
+  sumMetrics,
+  trainingTimeTest,
+  type StepMetrics,
+  type TttContext,
+} from '../draft/ttt.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
 import type { Sample, Target } from '../models/target.js';
 import { cast, dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';

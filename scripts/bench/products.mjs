@@ -36,7 +36,14 @@ export function productsOfStep(config, samples, { steps, vocab }) {
 }
 
 function list(config, steps, rows) {
-  const { hiddenSize: h, intermediateSize: i, headDim: d, numHeads, numKeyValueHeads, draftVocabSize } = config;
+  const {
+    hiddenSize: h,
+    intermediateSize: i,
+    headDim: d,
+    numHeads,
+    numKeyValueHeads,
+    draftVocabSize,
+  } = config;
   const products = [];
   const add = (m, k, n, count = 1) => products.push({ m, k, n, count });
   /** Forward, gradient of the input, gradient of the weight. */

@@ -161,7 +161,9 @@ else {
     `arithmetic     ${report.gflop.toFixed(1)} GFLOP (dense: ${report.gflop_dense.toFixed(1)}, ${report.arithmetic_saved.toFixed(1)}× more)`,
   );
   console.log(`optimizer step ${step.toFixed(3)} s, ${report.gflops.toFixed(0)} GFLOP/s`);
-  console.log(`ceiling        ${ceiling.toFixed(3)} s, ${report.ceiling_gflops.toFixed(0)} GFLOP/s in the same products on oneDNN`);
+  console.log(
+    `ceiling        ${ceiling.toFixed(3)} s, ${report.ceiling_gflops.toFixed(0)} GFLOP/s in the same products on oneDNN`,
+  );
   console.log(`ratio          ${(100 * report.ratio).toFixed(0)}%`);
   console.log(`peak memory    ${(report.peak_bytes / 2 ** 20).toFixed(0)} MiB of tensors`);
 }

@@ -76,10 +76,7 @@ export function denseTtt(sequences: readonly DenseSequence[], setup: DenseSetup)
   sequences.forEach((seq) => {
     const length = seq.ids.length;
     const alive = new Uint8Array(length).fill(1);
-    let hidden = graph.linear(
-      Matrix.from(length, seq.features.length / length, seq.features),
-      w('fc'),
-    );
+    let hidden = graph.linear(Matrix.from(length, seq.features.length / length, seq.features), w('fc'));
     let prefix: { k: Matrix; v: Matrix } | undefined;
     const diagonal: { k: Matrix; v: Matrix }[] = [];
     for (let s = 0; s < setup.steps; s++) {
