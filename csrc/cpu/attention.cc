@@ -192,7 +192,7 @@ void DecodeAttention(const AttentionInput& in, const AttentionOutput& output) {
   // Items are (key-value head, query), heads outermost: a part's queries of one head share its keys in cache.
   const int64_t items = in.kv_heads * in.n;
   const int64_t products = 2 * keys * in.group() * in.head_dim / kMaxLanes;
-  const int64_t parts = PartCount(items, 2 * products / std::max<int64_t>(1, in.n));
+  const int64_t parts = PartCount(items, products / std::max<int64_t>(1, in.n));
   const Tensor scratch({parts, DecodeScratch(in, longest)}, DType::kFloat32);
   const auto decode = GetAttentionKernels().decode;
   ParallelParts(items, parts, [&](int64_t part, int64_t begin, int64_t end) {
