@@ -44,12 +44,17 @@ if (command !== 'clean') {
   const cmakeJs = createRequire(import.meta.url).resolve('cmake-js/bin/cmake-js');
   const config = values.config ?? (values.debug ? 'Debug' : 'Release');
   const options = [
-    '--directory', root,
+    '--directory',
+    root,
     // Not build/ itself: node-gyp keeps its Makefile there.
-    '--out', join(buildDir, 'cmake', config),
-    '--config', config,
-    '--arch', values.arch,
-    '--log-level', 'warn',
+    '--out',
+    join(buildDir, 'cmake', config),
+    '--config',
+    config,
+    '--arch',
+    values.arch,
+    '--log-level',
+    'warn',
   ];
   const defines = (process.env.EYAS_CMAKE_ARGS ?? '')
     .split(/\s+/)

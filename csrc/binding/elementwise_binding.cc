@@ -1,7 +1,79 @@
+#include "binding/args.h"
 #include "binding/modules.h"
+#include "core/check.h"
+#include "core/ops.h"
 
 namespace eyas {
 
-void InitElementwise(Napi::Env, Napi::Object) {}
+namespace {
+
+Activation ToActivation(const Args& args, size_t i) {
+  const std::string kind = args.Text(i, "kind");
+  if (kind == "silu") return Activation::kSilu;
+  if (kind == "gelu") return Activation::kGelu;
+  if (kind == "gelu_tanh") return Activation::kGeluTanh;
+  if (kind == "quick_gelu") return Activation::kQuickGelu;
+  Fail(args.op(), "silu, gelu, gelu_tanh or quick_gelu for kind", "'" + kind + "'");
+}
+
+// add(a: NativeTensor, b: NativeTensor): NativeTensor
+Napi::Value AddTensors(const Napi::CallbackInfo& info) {
+  const Args args("add", info);
+  return TensorWrap::Wrap(info.Env(), Add(args.Tensor(0, "a"), args.Tensor(1, "b")));
+}
+
+// addInPlace(a: NativeTensor, b: NativeTensor, alpha?: number): void
+Napi::Value AddTensorInPlace(const Napi::CallbackInfo& info) {
+  const Args args("addInPlace", info);
+  AddInPlace(args.Tensor(0, "a"), args.Tensor(1, "b"), args.Number(2, "alpha", 1));
+  return info.Env().Undefined();
+}
+
+// scaleInPlace(a: NativeTensor, factor: number): void
+Napi::Value ScaleTensorInPlace(const Napi::CallbackInfo& info) {
+  const Args args("scaleInPlace", info);
+  ScaleInPlace(args.Tensor(0, "a"), args.Number(1, "factor"));
+  return info.Env().Undefined();
+}
+
+// mul(a: NativeTensor, b: NativeTensor): NativeTensor
+Napi::Value MultiplyTensors(const Napi::CallbackInfo& info) {
+  const Args args("mul", info);
+  return TensorWrap::Wrap(info.Env(), Multiply(args.Tensor(0, "a"), args.Tensor(1, "b")));
+}
+
+// activation(x: NativeTensor, kind: Activation): NativeTensor
+Napi::Value ActivateTensor(const Napi::CallbackInfo& info) {
+  const Args args("activation", info);
+  return TensorWrap::Wrap(info.Env(), Activate(args.Tensor(0, "x"), ToActivation(args, 1)));
+}
+
+// gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation): NativeTensor
+Napi::Value GatedForward(const Napi::CallbackInfo& info) {
+  const Args args("gatedActivation", info);
+  return TensorWrap::Wrap(info.Env(), GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"),
+                                                      ToActivation(args, 2)));
+}
+
+// gatedActivationBackward(dy: NativeTensor, gate: NativeTensor, up: NativeTensor, kind: Activation):
+// { dgate: NativeTensor; dup: NativeTensor }
+Napi::Value GatedBackward(const Napi::CallbackInfo& info) {
+  const Args args("gatedActivationBackward", info);
+  const GatedGradients gradients = GatedActivationBackward(args.Tensor(0, "dy"), args.Tensor(1, "gate"),
+                                                           args.Tensor(2, "up"), ToActivation(args, 3));
+  return Record(info.Env(), {{"dgate", gradients.dgate}, {"dup", gradients.dup}});
+}
+
+}  // namespace
+
+void InitElementwise(Napi::Env, Napi::Object exports) {
+  Export<AddTensors>(exports, "add");
+  Export<AddTensorInPlace>(exports, "addInPlace");
+  Export<ScaleTensorInPlace>(exports, "scaleInPlace");
+  Export<MultiplyTensors>(exports, "mul");
+  Export<ActivateTensor>(exports, "activation");
+  Export<GatedForward>(exports, "gatedActivation");
+  Export<GatedBackward>(exports, "gatedActivationBackward");
+}
 
 }  // namespace eyas

@@ -3,6 +3,7 @@
 #include <atomic>
 #include <cstring>
 #include <stdexcept>
+#include <unordered_set>
 
 #include "binding/args.h"
 #include "binding/errors.h"
@@ -11,8 +12,6 @@
 namespace eyas {
 
 namespace {
-
-constexpr napi_type_tag kTensorTag = {0x6579617354656e73ULL, 0x6f72566572736e31ULL};
 
 // Smaller tensors are not worth a call into V8's accounting.
 constexpr size_t kReportedBytes = 64 << 10;
@@ -24,7 +23,11 @@ struct AddonData {
   Napi::FunctionReference tensor_class;
   // Hands the tensor to the constructor; JavaScript cannot set it, so `new NativeTensor()` fails there.
   Tensor pending;
+  // The handles of this environment. A wrapped pointer that is not here belongs to another addon.
+  std::unordered_set<const void*> handles;
 };
+
+AddonData* Data(Napi::Env env) { return env.GetInstanceData<AddonData>(); }
 
 template <typename T>
 Napi::Value CopyToArray(Napi::Env env, const Tensor& tensor) {
@@ -62,21 +65,22 @@ void TensorWrap::Init(Napi::Env env, Napi::Object exports) {
 }
 
 Napi::Object TensorWrap::Wrap(Napi::Env env, Tensor tensor) {
-  auto* data = env.GetInstanceData<AddonData>();
+  AddonData* data = Data(env);
   data->pending = std::move(tensor);
   return data->tensor_class.New(std::initializer_list<napi_value>{});
 }
 
 TensorWrap* TensorWrap::From(const Napi::Value& value) {
   if (value.IsEmpty() || !value.IsObject()) return nullptr;
-  const Napi::Object object = value.As<Napi::Object>();
-  return object.CheckTypeTag(&kTensorTag) ? Unwrap(object) : nullptr;
+  void* wrapped = nullptr;
+  if (napi_unwrap(value.Env(), value, &wrapped) != napi_ok) return nullptr;
+  return Data(value.Env())->handles.count(wrapped) > 0 ? static_cast<TensorWrap*>(wrapped) : nullptr;
 }
 
 int64_t TensorWrap::LiveCount() { return live_handles.load(); }
 
 TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorWrap>(info) {
-  auto* data = info.Env().GetInstanceData<AddonData>();
+  AddonData* data = Data(info.Env());
   if (!data->pending.defined()) {
     throw Napi::TypeError::New(info.Env(), "[NativeTensor] expected fromData or zeros, received new");
   }
@@ -84,7 +88,7 @@ TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Tensor
   data->pending = Tensor();
   dtype_ = tensor_.dtype();
   shape_ = tensor_.shape();
-  info.This().As<Napi::Object>().TypeTag(&kTensorTag);
+  data->handles.insert(this);
   live_handles.fetch_add(1);
   if (tensor_.UniqueStorage() && tensor_.storage_bytes() >= kReportedBytes) {
     reported_bytes_ = static_cast<int64_t>(tensor_.storage_bytes());
@@ -92,7 +96,10 @@ TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Tensor
   }
 }
 
-TensorWrap::~TensorWrap() { Drop(Env()); }
+TensorWrap::~TensorWrap() {
+  Drop(Env());
+  if (AddonData* data = Data(Env())) data->handles.erase(this);
+}
 
 void TensorWrap::Drop(Napi::Env env) {
   if (!tensor_.defined()) return;

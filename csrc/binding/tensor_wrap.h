@@ -17,7 +17,7 @@ class TensorWrap : public Napi::ObjectWrap<TensorWrap> {
   static void Init(Napi::Env env, Napi::Object exports);
   // A new handle.
   static Napi::Object Wrap(Napi::Env env, Tensor tensor);
-  // The handle behind a value, or nullptr for any other value (type tags keep foreign objects out).
+  // The handle behind a value, or nullptr for any other value, objects of other addons included.
   static TensorWrap* From(const Napi::Value& value);
   // Handles that are neither disposed nor collected, in the whole process.
   static int64_t LiveCount();

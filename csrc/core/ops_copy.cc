@@ -17,8 +17,8 @@ Tensor Contiguous(const Tensor& tensor) {
 
 void Copy(const Tensor& source, const Tensor& destination) {
   ExpectShape("copyFrom", "source", source, destination.shape());
-  // Views of the same memory may overlap: go through a copy.
-  cpu::Copy(source.SharesStorage(destination) ? Cast(source, destination.dtype()) : source, destination);
+  // Views that overlap go through a copy.
+  cpu::Copy(source.Overlaps(destination) ? Cast(source, destination.dtype()) : source, destination);
 }
 
 void Fill(const Tensor& tensor, double value) { cpu::Fill(tensor, value); }

@@ -98,6 +98,17 @@ bool Tensor::ContiguousFrom(int trailing) const {
   return true;
 }
 
+bool Tensor::Overlaps(const Tensor& other) const {
+  if (storage_ != other.storage_ || size_ == 0 || other.size_ == 0) return false;
+  // Strides are never negative, so the last element is the one with the highest address.
+  const auto last = [](const Tensor& tensor) {
+    int64_t index = tensor.offset_;
+    for (int d = 0; d < tensor.rank(); ++d) index += (tensor.shape_[d] - 1) * tensor.strides_[d];
+    return index;
+  };
+  return offset_ <= last(other) && other.offset_ <= last(*this);
+}
+
 Tensor Tensor::Narrow(int64_t dim, int64_t start, int64_t length) const {
   const int d = ResolveDim("narrow", *this, dim);
   if (start < 0 || length < 0 || start > shape_[d] - length) {

@@ -81,7 +81,8 @@ class Tensor {
   // Whether no other tensor shares the memory.
   bool UniqueStorage() const { return storage_.use_count() == 1; }
   size_t storage_bytes() const { return storage_->bytes(); }
-  bool SharesStorage(const Tensor& other) const { return storage_ == other.storage_; }
+  // Whether the memory from first to last element overlaps that of another tensor.
+  bool Overlaps(const Tensor& other) const;
 
   // First element. T must be the C++ type of dtype().
   template <typename T>

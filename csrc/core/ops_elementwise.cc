@@ -1,0 +1,98 @@
+#include "core/check.h"
+#include "core/ops.h"
+#include "cpu/elementwise.h"
+
+namespace eyas {
+
+namespace {
+
+void ExpectSameFloats(const char* op, const Tensor& a, const char* name, const Tensor& b) {
+  ExpectDType(op, name, b, DType::kFloat32);
+  ExpectShape(op, name, b, a.shape());
+}
+
+// Rows of width dim(-1) of a tensor whose leading dimensions are evenly spaced, such as a part of a fused
+// projection: gives the distance of rows, or copies what is laid out otherwise.
+int64_t RowStride(Tensor* tensor) {
+  if (tensor->rank() == 2 && tensor->ContiguousFrom(1)) return tensor->stride(0);
+  *tensor = Contiguous(*tensor);
+  return tensor->rank() == 0 ? 1 : tensor->dim(-1);
+}
+
+cpu::GatedRows MakeGatedRows(const char* op, Tensor* gate, Tensor* up) {
+  ExpectDType(op, "gate", *gate, DType::kFloat32);
+  ExpectSameFloats(op, *gate, "up", *up);
+  const int64_t gate_stride = RowStride(gate);
+  const int64_t up_stride = RowStride(up);
+  const int64_t width = gate->rank() == 0 ? 1 : gate->dim(-1);
+  const int64_t rows = gate->size() == 0 ? 0 : gate->size() / width;
+  return {gate->data<float>(), gate_stride, up->data<float>(), up_stride, rows, width};
+}
+
+}  // namespace
+
+Tensor Add(const Tensor& a, const Tensor& b) {
+  ExpectDType("add", "a", a, DType::kFloat32);
+  ExpectSameFloats("add", a, "b", b);
+  const Tensor left = Contiguous(a);
+  const Tensor right = Contiguous(b);
+  Tensor out(a.shape(), DType::kFloat32);
+  cpu::Add(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+  return out;
+}
+
+void AddInPlace(const Tensor& a, const Tensor& b, double alpha) {
+  ExpectDType("addInPlace", "a", a, DType::kFloat32);
+  ExpectContiguous("addInPlace", "a", a);
+  ExpectSameFloats("addInPlace", a, "b", b);
+  const bool shifted = b.Overlaps(a) && b.raw() != a.raw();
+  const Tensor source = shifted ? Cast(b, DType::kFloat32) : Contiguous(b);
+  cpu::AddScaled(a.data<float>(), source.data<float>(), static_cast<float>(alpha), a.size());
+}
+
+void ScaleInPlace(const Tensor& a, double factor) {
+  ExpectDType("scaleInPlace", "a", a, DType::kFloat32);
+  ExpectContiguous("scaleInPlace", "a", a);
+  cpu::Scale(a.data<float>(), static_cast<float>(factor), a.size());
+}
+
+Tensor Multiply(const Tensor& a, const Tensor& b) {
+  ExpectDType("mul", "a", a, DType::kFloat32);
+  ExpectSameFloats("mul", a, "b", b);
+  const Tensor left = Contiguous(a);
+  const Tensor right = Contiguous(b);
+  Tensor out(a.shape(), DType::kFloat32);
+  cpu::Multiply(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+  return out;
+}
+
+Tensor Activate(const Tensor& x, Activation kind) {
+  ExpectDType("activation", "x", x, DType::kFloat32);
+  const Tensor source = Contiguous(x);
+  Tensor out(x.shape(), DType::kFloat32);
+  cpu::Activate(source.data<float>(), kind, out.data<float>(), out.size());
+  return out;
+}
+
+Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, Activation kind) {
+  Tensor gate = gate_argument;
+  Tensor up = up_argument;
+  const cpu::GatedRows rows = MakeGatedRows("gatedActivation", &gate, &up);
+  Tensor out(gate.shape(), DType::kFloat32);
+  cpu::GatedActivation(rows, kind, out.data<float>());
+  return out;
+}
+
+GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argument, const Tensor& up_argument,
+                                       Activation kind) {
+  Tensor gate = gate_argument;
+  Tensor up = up_argument;
+  const cpu::GatedRows rows = MakeGatedRows("gatedActivationBackward", &gate, &up);
+  ExpectSameFloats("gatedActivationBackward", gate, "dy", dy);
+  const Tensor upstream = Contiguous(dy);
+  const GatedGradients out = {Tensor(gate.shape(), DType::kFloat32), Tensor(gate.shape(), DType::kFloat32)};
+  cpu::GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(), out.dup.data<float>());
+  return out;
+}
+
+}  // namespace eyas

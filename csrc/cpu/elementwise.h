@@ -1,0 +1,31 @@
+#pragma once
+
+#include <cstdint>
+
+#include "core/ops.h"
+
+namespace eyas::cpu {
+
+// Contiguous float32 arrays of n elements; `out` may be one of the inputs.
+void Add(const float* a, const float* b, float* out, int64_t n);
+// a += alpha·b
+void AddScaled(float* a, const float* b, float alpha, int64_t n);
+void Scale(float* a, float factor, int64_t n);
+void Multiply(const float* a, const float* b, float* out, int64_t n);
+void Activate(const float* x, Activation kind, float* out, int64_t n);
+
+// Rows of `width` features; gate and up have rows `gate_stride` and `up_stride` apart, the results are contiguous.
+struct GatedRows {
+  const float* gate;
+  int64_t gate_stride;
+  const float* up;
+  int64_t up_stride;
+  int64_t rows;
+  int64_t width;
+};
+// act(gate)·up
+void GatedActivation(const GatedRows& in, Activation kind, float* out);
+// dgate = dy·up·act'(gate), dup = dy·act(gate)
+void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate, float* dup);
+
+}  // namespace eyas::cpu
