@@ -76,8 +76,8 @@ std::string Describe(const Napi::Value& value) {
   if (value.IsArray()) return "an array of " + std::to_string(value.As<Napi::Array>().Length());
   if (value.IsTypedArray()) {
     const Napi::TypedArray array = value.As<Napi::TypedArray>();
-    static const char* const kNames[] = {"Int8Array",    "Uint8Array",   "Uint8ClampedArray", "Int16Array",
-                                         "Uint16Array",  "Int32Array",   "Uint32Array",       "Float32Array",
+    static const char* const kNames[] = {"Int8Array",    "Uint8Array",    "Uint8ClampedArray", "Int16Array",
+                                         "Uint16Array",  "Int32Array",    "Uint32Array",       "Float32Array",
                                          "Float64Array", "BigInt64Array", "BigUint64Array"};
     const size_t type = static_cast<size_t>(array.TypedArrayType());
     const char* kind = type < std::size(kNames) ? kNames[type] : "typed array";
@@ -187,8 +187,8 @@ Span<T> ToSpan(const char* op, const char* name, const Napi::Value& value) {
   size_t length = 0;
   void* data = nullptr;
   // Not Napi::TypedArray: this also takes arrays over a SharedArrayBuffer.
-  const bool is_array = value.IsTypedArray() && napi_get_typedarray_info(value.Env(), value, &type, &length, &data,
-                                                                         nullptr, nullptr) == napi_ok;
+  const bool is_array = value.IsTypedArray() && napi_get_typedarray_info(value.Env(), value, &type, &length,
+                                                                         &data, nullptr, nullptr) == napi_ok;
   if (!is_array || type != ArrayKind<T>::type) Unexpected(op, ArrayKind<T>::name, name, value);
   return {static_cast<T*>(data), length};
 }
@@ -214,9 +214,7 @@ Napi::Value Options::Get(const char* name) const {
 
 bool Options::Has(const char* name) const { return !Get(name).IsUndefined(); }
 
-Tensor Options::RequiredTensor(const char* name) const {
-  return convert::ToTensor(op_, name, Get(name));
-}
+Tensor Options::RequiredTensor(const char* name) const { return convert::ToTensor(op_, name, Get(name)); }
 
 Tensor Options::OptionalTensor(const char* name) const {
   return convert::ToOptionalTensor(op_, name, Get(name));

@@ -19,8 +19,8 @@ struct Span {
   size_t size;
 };
 
-// Conversions of one JavaScript value. `op` is the exported function, `name` the argument or option; all throw
-// std::invalid_argument "[op] expected … for name, received …".
+// Conversions of one JavaScript value. `op` is the exported function, `name` the argument or option; all
+// throw std::invalid_argument "[op] expected … for name, received …".
 namespace convert {
 
 Tensor ToTensor(const char* op, const char* name, const Napi::Value& value);
@@ -40,8 +40,8 @@ uint64_t ToUint64(const char* op, const char* name, const Napi::Value& value);
 // An array of numbers.
 std::vector<double> ToNumbers(const char* op, const char* name, const Napi::Value& value);
 std::vector<int64_t> ToInts(const char* op, const char* name, const Napi::Value& value);
-// T is uint8_t, uint16_t, int32_t, int64_t, float or double, for Uint8Array (also Buffer), Uint16Array, Int32Array,
-// BigInt64Array, Float32Array or Float64Array.
+// T is uint8_t, uint16_t, int32_t, int64_t, float or double, for Uint8Array (also Buffer), Uint16Array,
+// Int32Array, BigInt64Array, Float32Array or Float64Array.
 template <typename T>
 Span<T> ToSpan(const char* op, const char* name, const Napi::Value& value);
 
@@ -50,8 +50,8 @@ Span<T> ToSpan(const char* op, const char* name, const Napi::Value& value);
 // What a value is, for messages: "a string", "undefined", "a Float64Array", "an object".
 std::string Describe(const Napi::Value& value);
 
-// The options object of a call: const Options options = args.Options(2). Each getter takes the option's name; an
-// option that is absent (undefined) gives the default, or an error where there is none.
+// The options object of a call: const Options options = args.Options(2). Each getter takes the option's name;
+// an option that is absent (undefined) gives the default, or an error where there is none.
 class Options {
  public:
   Options(const char* op, const char* name, const Napi::Value& value);

@@ -51,8 +51,8 @@ Napi::Value ActivateTensor(const Napi::CallbackInfo& info) {
 // gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation): NativeTensor
 Napi::Value GatedForward(const Napi::CallbackInfo& info) {
   const Args args("gatedActivation", info);
-  return TensorWrap::Wrap(info.Env(), GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"),
-                                                      ToActivation(args, 2)));
+  return TensorWrap::Wrap(
+      info.Env(), GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"), ToActivation(args, 2)));
 }
 
 // gatedActivationBackward(dy: NativeTensor, gate: NativeTensor, up: NativeTensor, kind: Activation):

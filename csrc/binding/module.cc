@@ -1,5 +1,4 @@
 #include "binding/modules.h"
-
 #include "binding/tensor_wrap.h"
 
 namespace eyas {

@@ -1,7 +1,64 @@
+#include "binding/args.h"
 #include "binding/modules.h"
+#include "core/ops.h"
 
 namespace eyas {
 
-void InitNorm(Napi::Env, Napi::Object) {}
+namespace {
+
+// rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor
+Napi::Value RmsNormForward(const Napi::CallbackInfo& info) {
+  const Args args("rmsNorm", info);
+  return TensorWrap::Wrap(info.Env(),
+                          RmsNorm(args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Number(2, "eps")));
+}
+
+// rmsNormBackward(dy: NativeTensor, x: NativeTensor, weight: NativeTensor, eps: number,
+// dweight: NativeTensor | undefined): NativeTensor
+Napi::Value RmsNormGradient(const Napi::CallbackInfo& info) {
+  const Args args("rmsNormBackward", info);
+  return TensorWrap::Wrap(info.Env(),
+                          RmsNormBackward(args.Tensor(0, "dy"), args.Tensor(1, "x"), args.Tensor(2, "weight"),
+                                          args.Number(3, "eps"), args.OptionalTensor(4, "dweight")));
+}
+
+// layerNorm(x: NativeTensor, weight: NativeTensor, bias: NativeTensor | undefined, eps: number): NativeTensor
+Napi::Value LayerNormForward(const Napi::CallbackInfo& info) {
+  const Args args("layerNorm", info);
+  return TensorWrap::Wrap(info.Env(), LayerNorm(args.Tensor(0, "x"), args.Tensor(1, "weight"),
+                                                args.OptionalTensor(2, "bias"), args.Number(3, "eps")));
+}
+
+// layerNormBackward(dy: NativeTensor, x: NativeTensor, weight: NativeTensor, eps: number,
+// dweight: NativeTensor | undefined, dbias: NativeTensor | undefined): NativeTensor
+Napi::Value LayerNormGradient(const Napi::CallbackInfo& info) {
+  const Args args("layerNormBackward", info);
+  return TensorWrap::Wrap(
+      info.Env(), LayerNormBackward(args.Tensor(0, "dy"), args.Tensor(1, "x"), args.Tensor(2, "weight"),
+                                    args.Number(3, "eps"), args.OptionalTensor(4, "dweight"),
+                                    args.OptionalTensor(5, "dbias")));
+}
+
+// softmax(x: NativeTensor): NativeTensor
+Napi::Value SoftmaxForward(const Napi::CallbackInfo& info) {
+  return TensorWrap::Wrap(info.Env(), Softmax(Args("softmax", info).Tensor(0, "x")));
+}
+
+// softmaxBackward(dy: NativeTensor, y: NativeTensor): NativeTensor
+Napi::Value SoftmaxGradient(const Napi::CallbackInfo& info) {
+  const Args args("softmaxBackward", info);
+  return TensorWrap::Wrap(info.Env(), SoftmaxBackward(args.Tensor(0, "dy"), args.Tensor(1, "y")));
+}
+
+}  // namespace
+
+void InitNorm(Napi::Env, Napi::Object exports) {
+  Export<RmsNormForward>(exports, "rmsNorm");
+  Export<RmsNormGradient>(exports, "rmsNormBackward");
+  Export<LayerNormForward>(exports, "layerNorm");
+  Export<LayerNormGradient>(exports, "layerNormBackward");
+  Export<SoftmaxForward>(exports, "softmax");
+  Export<SoftmaxGradient>(exports, "softmaxBackward");
+}
 
 }  // namespace eyas

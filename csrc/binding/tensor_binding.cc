@@ -47,8 +47,8 @@ Tensor FromArray(const Args& args, const Dims& shape, const Napi::Value& data) {
       return bytes;
     }
     default:
-      Fail("fromData",
-           "a Float32Array, Uint16Array, BigInt64Array, Int32Array or Uint8Array for data", Describe(data));
+      Fail("fromData", "a Float32Array, Uint16Array, BigInt64Array, Int32Array or Uint8Array for data",
+           Describe(data));
   }
 }
 
@@ -69,8 +69,8 @@ Napi::Value Zeros(const Napi::CallbackInfo& info) {
 // randomNormal(shape: number[], std: number, seed: bigint): NativeTensor
 Napi::Value RandomNormal(const Napi::CallbackInfo& info) {
   const Args args("randomNormal", info);
-  return TensorWrap::Wrap(info.Env(), eyas::RandomNormal(args.Shape(0, "shape"), args.Number(1, "std"),
-                                                         args.Uint64(2, "seed")));
+  return TensorWrap::Wrap(
+      info.Env(), eyas::RandomNormal(args.Shape(0, "shape"), args.Number(1, "std"), args.Uint64(2, "seed")));
 }
 
 // memory(): MemoryStats
@@ -121,8 +121,8 @@ Napi::Value Read(const Napi::CallbackInfo& info) {
 // writeTensor(fd: number, byteOffset: number, tensor: NativeTensor): number
 Napi::Value Write(const Napi::CallbackInfo& info) {
   const Args args("writeTensor", info);
-  return ToNumber(info.Env(),
-                  WriteTensor(static_cast<int>(args.Int(0, "fd")), args.Int(1, "byteOffset"), args.Tensor(2, "tensor")));
+  return ToNumber(info.Env(), WriteTensor(static_cast<int>(args.Int(0, "fd")), args.Int(1, "byteOffset"),
+                                          args.Tensor(2, "tensor")));
 }
 
 }  // namespace

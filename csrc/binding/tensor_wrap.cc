@@ -40,24 +40,24 @@ Napi::Value CopyToArray(Napi::Env env, const Tensor& tensor) {
 }  // namespace
 
 void TensorWrap::Init(Napi::Env env, Napi::Object exports) {
-  const Napi::Function tensor_class = DefineClass(
-      env, "NativeTensor",
-      {
-          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Shape>>("shape"),
-          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DTypeOfTensor>>("dtype"),
-          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Size>>("size"),
-          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Disposed>>("disposed"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Narrow>>("narrow"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Reshape>>("reshape"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Transpose>>("transpose"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Alias>>("alias"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Cast>>("cast"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Clone>>("clone"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::CopyFrom>>("copyFrom"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Fill>>("fill"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::ToTypedArray>>("toTypedArray"),
-          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Dispose>>("dispose"),
-      });
+  const Napi::Function tensor_class =
+      DefineClass(env, "NativeTensor",
+                  {
+                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Shape>>("shape"),
+                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DTypeOfTensor>>("dtype"),
+                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Size>>("size"),
+                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Disposed>>("disposed"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Narrow>>("narrow"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Reshape>>("reshape"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Transpose>>("transpose"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Alias>>("alias"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Cast>>("cast"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Clone>>("clone"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::CopyFrom>>("copyFrom"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Fill>>("fill"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::ToTypedArray>>("toTypedArray"),
+                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Dispose>>("dispose"),
+                  });
   auto* data = new AddonData();
   data->tensor_class = Napi::Persistent(tensor_class);
   env.SetInstanceData(data);

@@ -10,8 +10,8 @@
 
 namespace eyas {
 
-// The JavaScript class NativeTensor: a handle on a Tensor. dispose() drops the tensor, and its memory with the
-// last handle or view; the garbage collector does the same for handles that were forgotten.
+// The JavaScript class NativeTensor: a handle on a Tensor. dispose() drops the tensor, and its memory with
+// the last handle or view; the garbage collector does the same for handles that were forgotten.
 class TensorWrap : public Napi::ObjectWrap<TensorWrap> {
  public:
   static void Init(Napi::Env env, Napi::Object exports);

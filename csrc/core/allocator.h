@@ -13,8 +13,9 @@ struct MemoryStats {
   int64_t peak_bytes;
 };
 
-// Memory for `bytes` bytes, aligned to kAlignment, not initialised. Small blocks are kept by size class and used
-// again: decoding makes many small tensors per token. Throws std::runtime_error when memory is exhausted.
+// Memory for `bytes` bytes, aligned to kAlignment, not initialised. Small blocks are kept by size class and
+// used again: decoding makes many small tensors per token. Throws std::runtime_error when memory is
+// exhausted.
 void* Allocate(size_t bytes);
 // `bytes` must be what was asked of Allocate.
 void Release(void* block, size_t bytes) noexcept;

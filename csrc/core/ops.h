@@ -7,15 +7,15 @@
 
 #include "core/tensor.h"
 
-// The operations of lib/native.ts on tensors, products and row-wise functions; attention, vocabulary and optimizer
-// have headers of their own. Every op checks its arguments, throws std::invalid_argument "[op] expected …,
-// received …", and calls the kernels of csrc/cpu. Shapes: N rows, H features, D head size.
+// The operations of lib/native.ts on tensors, products and row-wise functions; attention, vocabulary and
+// optimizer have headers of their own. Every op checks its arguments, throws std::invalid_argument "[op]
+// expected …, received …", and calls the kernels of csrc/cpu. Shapes: N rows, H features, D head size.
 
 namespace eyas {
 
 // ---- copies (ops_copy.cc)
-// Contiguous copy with another element type: to nearest even, float to integer toward zero and saturated, to bool
-// as x != 0.
+// Contiguous copy with another element type: to nearest even, float to integer toward zero and saturated, to
+// bool as x != 0.
 Tensor Cast(const Tensor& tensor, DType dtype);
 // The tensor itself if it is contiguous.
 Tensor Contiguous(const Tensor& tensor);
@@ -32,8 +32,9 @@ struct MatmulArgs {
   Tensor out;   // float32 [M,N] or absent
   bool accumulate = false;
 };
-// a [M,K] · b [K,N] → float32 [M,N]. If either is bfloat16, both are rounded to bfloat16 and products accumulate in
-// float32. Up to 16 rows by a transposed b with contiguous rows, each row's bits do not depend on how many there are.
+// a [M,K] · b [K,N] → float32 [M,N]. If either is bfloat16, both are rounded to bfloat16 and products
+// accumulate in float32. Up to 16 rows by a transposed b with contiguous rows, each row's bits do not depend
+// on how many there are.
 Tensor Matmul(const Tensor& a, const Tensor& b, const MatmulArgs& args);
 
 // ---- rows (ops_rows.cc)
@@ -60,7 +61,8 @@ struct GatedGradients {
   Tensor dgate;
   Tensor dup;
 };
-GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate, const Tensor& up, Activation kind);
+GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate, const Tensor& up,
+                                       Activation kind);
 
 // ---- norms over the last dimension, float32 rows, float32 or bfloat16 weights (ops_norm.cc)
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps);
@@ -86,7 +88,8 @@ struct RopeTables {
   Tensor sin;
 };
 // positions [axes,N], inverse frequencies [F] → cos and sin [N,F].
-RopeTables MakeRopeTables(const Tensor& positions, const Tensor& inverse_frequencies, const RopeTableArgs& args);
+RopeTables MakeRopeTables(const Tensor& positions, const Tensor& inverse_frequencies,
+                          const RopeTableArgs& args);
 // x [N,heads,D], cos and sin [N,F] with 2F ≤ D.
 Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse);
 

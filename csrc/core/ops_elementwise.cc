@@ -83,15 +83,16 @@ Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, A
   return out;
 }
 
-GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argument, const Tensor& up_argument,
-                                       Activation kind) {
+GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argument,
+                                       const Tensor& up_argument, Activation kind) {
   Tensor gate = gate_argument;
   Tensor up = up_argument;
   const cpu::GatedRows rows = MakeGatedRows("gatedActivationBackward", &gate, &up);
   ExpectSameFloats("gatedActivationBackward", gate, "dy", dy);
   const Tensor upstream = Contiguous(dy);
   const GatedGradients out = {Tensor(gate.shape(), DType::kFloat32), Tensor(gate.shape(), DType::kFloat32)};
-  cpu::GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(), out.dup.data<float>());
+  cpu::GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(),
+                               out.dup.data<float>());
   return out;
 }
 

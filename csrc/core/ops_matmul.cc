@@ -34,8 +34,9 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
   const int64_t k = a.dim(1);
   const int64_t n = b.dim(1);
   if (b.dim(0) != k) {
-    Fail(kOp, "b with " + std::to_string(k) + (args.transpose_b ? " columns" : " rows") + " for a " +
-                  a_argument.ToString() + (args.transpose_a ? " transposed" : ""),
+    Fail(kOp,
+         "b with " + std::to_string(k) + (args.transpose_b ? " columns" : " rows") + " for a " +
+             a_argument.ToString() + (args.transpose_a ? " transposed" : ""),
          b_argument.ToString());
   }
   if (args.bias.defined()) {
@@ -73,7 +74,8 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
     }
   }
   const cpu::GemmProblem problem = {few ? a : WithUnitStride(a), WithUnitStride(b),
-                                    args.bias.defined() ? args.bias.data<float>() : nullptr, out, args.accumulate};
+                                    args.bias.defined() ? args.bias.data<float>() : nullptr, out,
+                                    args.accumulate};
   if (few) {
     cpu::GemmRows(problem);
   } else {

@@ -14,23 +14,23 @@ void ApplyThreads();
 // Work, in scalar operations, below which starting threads costs more than it gains.
 constexpr int64_t kParallelWork = 1 << 16;
 
-// Number of parts that ParallelParts splits n items into: 1 when the work is small. It depends on n, the cost and
-// Threads() alone, so that results that depend on the split are the same from run to run.
+// Number of parts that ParallelParts splits n items into: 1 when the work is small. It depends on n, the cost
+// and Threads() alone, so that results that depend on the split are the same from run to run.
 inline int64_t PartCount(int64_t n, int64_t cost) {
   const int64_t worth = std::max<int64_t>(1, n * std::max<int64_t>(1, cost) / (kParallelWork / 2));
   return std::max<int64_t>(1, std::min({static_cast<int64_t>(Threads()), worth, n}));
 }
 
-// Runs body(part, begin, end) over `parts` contiguous parts of 0 ≤ i < n, each on its own thread. The body must
-// not throw. A kernel with EYAS_SIMD_CLONES belongs into a function of its own that the body calls: GCC compiles
-// the body itself for the baseline instruction set only.
+// Runs body(part, begin, end) over `parts` contiguous parts of 0 ≤ i < n, each on its own thread. The body
+// must not throw. A kernel with EYAS_SIMD_CLONES belongs into a function of its own that the body calls: GCC
+// compiles the body itself for the baseline instruction set only.
 template <typename Body>
 void ParallelParts(int64_t n, int64_t parts, const Body& body) {
   if (parts <= 1) {
     body(int64_t{0}, int64_t{0}, n);
     return;
   }
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast<int>(parts))
+#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(parts))
   for (int64_t part = 0; part < parts; ++part) body(part, n * part / parts, n * (part + 1) / parts);
 }
 

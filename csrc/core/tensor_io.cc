@@ -39,7 +39,8 @@ class File {
 void ReadExactly(const File& file, const std::string& path, int64_t offset, void* out, int64_t bytes) {
   int64_t done = 0;
   while (done < bytes) {
-    const ssize_t got = pread(file.fd(), static_cast<char*>(out) + done, std::min(bytes - done, kChunk), offset + done);
+    const ssize_t got =
+        pread(file.fd(), static_cast<char*>(out) + done, std::min(bytes - done, kChunk), offset + done);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0) {
       throw std::runtime_error("[readTensor] " + path + " at byte " + std::to_string(offset + done) + ": " +
@@ -59,13 +60,14 @@ void ExpectOffset(const char* op, int64_t offset) {
 
 }  // namespace
 
-Tensor ReadTensor(const std::string& path, int64_t byte_offset, const Dims& shape, const std::string& file_dtype,
-                  DType dtype) {
+Tensor ReadTensor(const std::string& path, int64_t byte_offset, const Dims& shape,
+                  const std::string& file_dtype, DType dtype) {
   ExpectOffset("readTensor", byte_offset);
   const bool half = file_dtype == "float16";
   const std::optional<DType> parsed = half ? DType::kBFloat16 : ParseDType(file_dtype);
   if (!parsed) {
-    Fail("readTensor", "float16, float32, bfloat16, int64, int32 or bool for fileDtype", "'" + file_dtype + "'");
+    Fail("readTensor", "float16, float32, bfloat16, int64, int32 or bool for fileDtype",
+         "'" + file_dtype + "'");
   }
   const File file(path);
   // The 16 bits of a float16 travel in a bfloat16 tensor until they are widened.
@@ -85,13 +87,14 @@ int64_t WriteTensor(int fd, int64_t byte_offset, const Tensor& tensor) {
   const int64_t bytes = static_cast<int64_t>(source.bytes());
   int64_t done = 0;
   while (done < bytes) {
-    const ssize_t put =
-        pwrite(fd, static_cast<const char*>(source.raw()) + done, std::min(bytes - done, kChunk), byte_offset + done);
+    const ssize_t put = pwrite(fd, static_cast<const char*>(source.raw()) + done,
+                               std::min(bytes - done, kChunk), byte_offset + done);
     if (put < 0 && errno == EINTR) continue;
     if (put <= 0) {
-      throw std::runtime_error("[writeTensor] expected to write " + std::to_string(bytes) + " bytes at byte " +
-                               std::to_string(byte_offset) + " of file descriptor " + std::to_string(fd) +
-                               ", wrote " + std::to_string(done) + ": " + std::strerror(errno));
+      throw std::runtime_error("[writeTensor] expected to write " + std::to_string(bytes) +
+                               " bytes at byte " + std::to_string(byte_offset) + " of file descriptor " +
+                               std::to_string(fd) + ", wrote " + std::to_string(done) + ": " +
+                               std::strerror(errno));
     }
     done += put;
   }

@@ -25,12 +25,13 @@ EYAS_SIMD_CLONES void WidenHalfRange(const uint16_t* source, float* destination,
   for (int64_t i = 0; i < n; ++i) {
     const int32_t bits = source[i];
     const int32_t magnitude = bits & 0x7fff;
-    // Exponent rebased from 15 to 127; infinities and NaN keep theirs full; a subnormal is a multiple of 2^-24.
+    // Exponent rebased from 15 to 127; infinities and NaN keep theirs full; a subnormal is a multiple of
+    // 2^-24.
     const int32_t rebased = (magnitude << 13) + (112 << 23);
     const int32_t special = (magnitude << 13) | 0x7f800000;
     const int32_t subnormal = FloatToBits(static_cast<float>(magnitude) * 0x1p-24f);
     const int32_t value = magnitude >= 0x7c00 ? special : magnitude < 0x0400 ? subnormal : rebased;
-    destination[i] = BitsToFloat(value | (bits & 0x8000) * 65536);
+    destination[i] = BitsToFloat(value | static_cast<int32_t>(static_cast<uint32_t>(bits & 0x8000) << 16));
   }
 }
 
@@ -112,8 +113,8 @@ void CopyAs(const Tensor& source, const Tensor& destination) {
   const int64_t row = walk.shape[inner];
   if (inner == 0) {
     ParallelFor(row, 1, [&](int64_t begin, int64_t end) {
-      CopyRow(from + begin * walk.source[0], walk.source[0], to + begin * walk.destination[0], walk.destination[0],
-              end - begin);
+      CopyRow(from + begin * walk.source[0], walk.source[0], to + begin * walk.destination[0],
+              walk.destination[0], end - begin);
     });
     return;
   }

@@ -77,8 +77,8 @@ EYAS_INLINE void GatedLoop(const float* gate, const float* up, float* out, int64
 }
 
 template <typename Act>
-EYAS_INLINE void GatedBackwardLoop(const float* dy, const float* gate, const float* up, float* __restrict dgate,
-                                   float* __restrict dup, int64_t n) {
+EYAS_INLINE void GatedBackwardLoop(const float* dy, const float* gate, const float* up,
+                                   float* __restrict dgate, float* __restrict dup, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
     dgate[i] = dy[i] * up[i] * Act::Derivative(gate[i]);
     dup[i] = dy[i] * Act::Value(gate[i]);
@@ -128,11 +128,13 @@ EYAS_SIMD_CLONES void GatedBackwardRow(const float* dy, const float* gate, const
 }  // namespace
 
 void Add(const float* a, const float* b, float* out, int64_t n) {
-  ParallelFor(n, 1, [&](int64_t begin, int64_t end) { AddRange(a + begin, b + begin, out + begin, end - begin); });
+  ParallelFor(n, 1,
+              [&](int64_t begin, int64_t end) { AddRange(a + begin, b + begin, out + begin, end - begin); });
 }
 
 void AddScaled(float* a, const float* b, float alpha, int64_t n) {
-  ParallelFor(n, 1, [&](int64_t begin, int64_t end) { AddScaledRange(a + begin, b + begin, alpha, end - begin); });
+  ParallelFor(n, 1,
+              [&](int64_t begin, int64_t end) { AddScaledRange(a + begin, b + begin, alpha, end - begin); });
 }
 
 void Scale(float* a, float factor, int64_t n) {
@@ -146,9 +148,8 @@ void Multiply(const float* a, const float* b, float* out, int64_t n) {
 }
 
 void Activate(const float* x, Activation kind, float* out, int64_t n) {
-  ParallelFor(n, kActivationCost, [&](int64_t begin, int64_t end) {
-    ActivateRange(x + begin, kind, out + begin, end - begin);
-  });
+  ParallelFor(n, kActivationCost,
+              [&](int64_t begin, int64_t end) { ActivateRange(x + begin, kind, out + begin, end - begin); });
 }
 
 void GatedActivation(const GatedRows& in, Activation kind, float* out) {
@@ -159,7 +160,8 @@ void GatedActivation(const GatedRows& in, Activation kind, float* out) {
   });
 }
 
-void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate, float* dup) {
+void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate,
+                             float* dup) {
   ParallelFor(in.rows, in.width * 2 * kActivationCost, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       GatedBackwardRow(dy + i * in.width, in.gate + i * in.gate_stride, in.up + i * in.up_stride, kind,

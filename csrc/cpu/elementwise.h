@@ -14,7 +14,8 @@ void Scale(float* a, float factor, int64_t n);
 void Multiply(const float* a, const float* b, float* out, int64_t n);
 void Activate(const float* x, Activation kind, float* out, int64_t n);
 
-// Rows of `width` features; gate and up have rows `gate_stride` and `up_stride` apart, the results are contiguous.
+// Rows of `width` features; gate and up have rows `gate_stride` and `up_stride` apart, the results are
+// contiguous.
 struct GatedRows {
   const float* gate;
   int64_t gate_stride;

@@ -9,8 +9,8 @@ namespace eyas::cpu {
 // The row count up to which GemmRows serves.
 constexpr int64_t kMaxGemmRows = 16;
 
-// out [M,N] = a [M,K] · b [K,N] (+ bias [N]) (+ out). a and b are both float32 or both bfloat16, either may be a
-// transposed view; out is float32 with contiguous rows. M, N and K are at least 1.
+// out [M,N] = a [M,K] · b [K,N] (+ bias [N]) (+ out). a and b are both float32 or both bfloat16, either may
+// be a transposed view; out is float32 with contiguous rows. M, N and K are at least 1.
 struct GemmProblem {
   Tensor a;
   Tensor b;
@@ -22,8 +22,8 @@ struct GemmProblem {
 // oneDNN. Primitives are kept by shape and layout: making one takes a quarter of a millisecond.
 void GemmOneDnn(const GemmProblem& problem);
 
-// For 1 ≤ M ≤ kMaxGemmRows, where the product is bound by reading b: reads it once for all rows. The bits of a row
-// do not depend on M, nor on the number of threads.
+// For 1 ≤ M ≤ kMaxGemmRows, where the product is bound by reading b: reads it once for all rows. The bits of
+// a row do not depend on M, nor on the number of threads.
 void GemmRows(const GemmProblem& problem);
 
 }  // namespace eyas::cpu

@@ -45,8 +45,7 @@ const dnnl::engine& Engine() {
 }
 
 memory::desc Describe(const Tensor& tensor) {
-  const auto type =
-      tensor.dtype() == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto type = tensor.dtype() == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
   const int unit = tensor.stride(1) == 1 ? 1 : 0;
   memory::dims strides = {tensor.stride(0), tensor.stride(1)};
   // The stride of a dimension of size one is never used, but oneDNN checks it.

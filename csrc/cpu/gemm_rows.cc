@@ -5,8 +5,8 @@
 #include "cpu/gemm.h"
 #include "cpu/simd.h"
 
-// Each element of the result is summed in an order that K alone decides: rows and columns are grouped for speed,
-// but never reordered within one sum.
+// Each element of the result is summed in an order that K alone decides: rows and columns are grouped for
+// speed, but never reordered within one sum.
 
 namespace eyas::cpu {
 
@@ -33,8 +33,8 @@ struct Output {
   }
 };
 
-// Adds the lanes of each of kTile vectors, lane i to lane i + 8, then i + 4, i + 2 and i + 1, whatever the tile is.
-// Two vectors share one from the second step on.
+// Adds the lanes of each of kTile vectors, lane i to lane i + 8, then i + 4, i + 2 and i + 1, whatever the
+// tile is. Two vectors share one from the second step on.
 EYAS_INLINE void SumLanes(const Lanes* sums, float* out) {
   constexpr WordLanes kLow8 = {0, 1, 2, 3, 4, 5, 6, 7, 16, 17, 18, 19, 20, 21, 22, 23};
   constexpr WordLanes kHigh8 = kLow8 + 8;
@@ -52,7 +52,8 @@ EYAS_INLINE void SumLanes(const Lanes* sums, float* out) {
     fours[i] = __builtin_shuffle(eights[2 * i], eights[2 * i + 1], kLow4) +
                __builtin_shuffle(eights[2 * i], eights[2 * i + 1], kHigh4);
   }
-  const Lanes twos = __builtin_shuffle(fours[0], fours[1], kLow2) + __builtin_shuffle(fours[0], fours[1], kHigh2);
+  const Lanes twos =
+      __builtin_shuffle(fours[0], fours[1], kLow2) + __builtin_shuffle(fours[0], fours[1], kHigh2);
   float pairs[kLanes];
   std::memcpy(pairs, &twos, sizeof(pairs));
   for (int i = 0; i < kTile; ++i) out[i] = pairs[2 * i] + pairs[2 * i + 1];
@@ -60,8 +61,8 @@ EYAS_INLINE void SumLanes(const Lanes* sums, float* out) {
 
 // ---- b transposed: rows of weights [N,K]; each element is a dot product of two rows
 
-// Weights that one step reads, as float32 lanes. A step of bfloat16 is 32 values, the even ones (low halves of
-// 32-bit words) before the odd ones; PackRows gives the rows of a the same order.
+// Weights that one step reads, as float32 lanes. A step of bfloat16 is 32 values, the even ones (low halves
+// of 32-bit words) before the odd ones; PackRows gives the rows of a the same order.
 template <typename W>
 struct Step;
 
@@ -89,8 +90,8 @@ constexpr int64_t kStepSize = kLanes * Step<W>::kVectors;
 
 // `rows` rows of a (packed, row stride k) by `columns` rows of weights.
 template <typename W, int rows, int columns>
-EYAS_INLINE void DotTile(const float* a, const W* weights, int64_t weight_stride, int64_t k, int64_t m, int64_t n,
-                         const Output& out) {
+EYAS_INLINE void DotTile(const float* a, const W* weights, int64_t weight_stride, int64_t k, int64_t m,
+                         int64_t n, const Output& out) {
   constexpr int kVectors = Step<W>::kVectors;
   static_assert(rows * columns <= kTile);
   Lanes sums[kTile] = {};
@@ -144,13 +145,14 @@ EYAS_INLINE void DotRange(const float* a, int64_t rows, const W* weights, int64_
   }
 }
 
-EYAS_SIMD_CLONES void DotFloat(const float* a, int64_t rows, const float* weights, int64_t weight_stride, int64_t k,
-                               int64_t begin, int64_t end, const Output& out) {
+EYAS_SIMD_CLONES void DotFloat(const float* a, int64_t rows, const float* weights, int64_t weight_stride,
+                               int64_t k, int64_t begin, int64_t end, const Output& out) {
   DotRange(a, rows, weights, weight_stride, k, begin, end, out);
 }
 
-EYAS_SIMD_CLONES void DotBFloat16(const float* a, int64_t rows, const bfloat16* weights, int64_t weight_stride,
-                                  int64_t k, int64_t begin, int64_t end, const Output& out) {
+EYAS_SIMD_CLONES void DotBFloat16(const float* a, int64_t rows, const bfloat16* weights,
+                                  int64_t weight_stride, int64_t k, int64_t begin, int64_t end,
+                                  const Output& out) {
   DotRange(a, rows, weights, weight_stride, k, begin, end, out);
 }
 
@@ -190,8 +192,8 @@ EYAS_INLINE void SumTile(const float* a, const B* b, int64_t b_stride, int64_t k
 }
 
 template <typename B>
-EYAS_INLINE void SumRange(const float* a, int64_t rows, const B* b, int64_t b_stride, int64_t k, int64_t begin,
-                          int64_t end, const Output& out) {
+EYAS_INLINE void SumRange(const float* a, int64_t rows, const B* b, int64_t b_stride, int64_t k,
+                          int64_t begin, int64_t end, const Output& out) {
   int64_t m = 0;
   for (; m + 8 <= rows; m += 8) SumTile<B, 8>(a, b, b_stride, k, m, begin, end, out);
   for (; m + 4 <= rows; m += 4) SumTile<B, 4>(a, b, b_stride, k, m, begin, end, out);
@@ -203,8 +205,8 @@ EYAS_SIMD_CLONES void SumFloat(const float* a, int64_t rows, const float* b, int
   SumRange(a, rows, b, b_stride, k, begin, end, out);
 }
 
-EYAS_SIMD_CLONES void SumBFloat16(const float* a, int64_t rows, const bfloat16* b, int64_t b_stride, int64_t k,
-                                  int64_t begin, int64_t end, const Output& out) {
+EYAS_SIMD_CLONES void SumBFloat16(const float* a, int64_t rows, const bfloat16* b, int64_t b_stride,
+                                  int64_t k, int64_t begin, int64_t end, const Output& out) {
   SumRange(a, rows, b, b_stride, k, begin, end, out);
 }
 

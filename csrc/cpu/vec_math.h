@@ -6,8 +6,8 @@
 
 #include "cpu/simd.h"
 
-// float32 functions without branches, which GCC vectorises in the loops they are inlined into (see simd.h). NaN and
-// infinities come out as from libm. Polynomials are minimax fits to the functions.
+// float32 functions without branches, which GCC vectorises in the loops they are inlined into (see simd.h).
+// NaN and infinities come out as from libm. Polynomials are minimax fits to the functions.
 
 namespace eyas::cpu {
 

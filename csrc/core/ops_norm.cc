@@ -1,0 +1,110 @@
+#include "core/check.h"
+#include "core/ops.h"
+#include "cpu/norm.h"
+#include "cpu/softmax.h"
+
+namespace eyas {
+
+namespace {
+
+// Rows of the last dimension.
+cpu::Rows RowsOf(const char* op, const char* name, const Tensor& x) {
+  ExpectDType(op, name, x, DType::kFloat32);
+  if (x.rank() == 0) Fail(op, std::string("1 dimension or more for ") + name, x.ToString());
+  const int64_t h = x.dim(-1);
+  return {h == 0 ? 0 : x.size() / h, h};
+}
+
+// A weight as contiguous float32.
+Tensor WeightOf(const char* op, const char* name, const Tensor& weight, int64_t h) {
+  ExpectFloating(op, name, weight);
+  ExpectShape(op, name, weight, {h});
+  return weight.dtype() == DType::kFloat32 ? Contiguous(weight) : Cast(weight, DType::kFloat32);
+}
+
+void ExpectLike(const char* op, const char* name, const Tensor& tensor, const Tensor& like) {
+  ExpectDType(op, name, tensor, DType::kFloat32);
+  ExpectShape(op, name, tensor, like.shape());
+}
+
+// Where a weight's gradient is added, or nullptr.
+float* GradientOf(const char* op, const char* name, const Tensor& gradient, int64_t h) {
+  if (!gradient.defined()) return nullptr;
+  ExpectDType(op, name, gradient, DType::kFloat32);
+  ExpectShape(op, name, gradient, {h});
+  ExpectContiguous(op, name, gradient);
+  return gradient.data<float>();
+}
+
+}  // namespace
+
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
+  const cpu::Rows rows = RowsOf("rmsNorm", "x", x);
+  const Tensor w = WeightOf("rmsNorm", "weight", weight, rows.h);
+  const Tensor source = Contiguous(x);
+  Tensor out(x.shape(), DType::kFloat32);
+  cpu::RmsNorm(rows, source.data<float>(), w.data<float>(), static_cast<float>(eps), out.data<float>());
+  return out;
+}
+
+Tensor RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
+                       const Tensor& dweight) {
+  constexpr const char* kOp = "rmsNormBackward";
+  const cpu::Rows rows = RowsOf(kOp, "x", x);
+  ExpectLike(kOp, "dy", dy, x);
+  const Tensor w = WeightOf(kOp, "weight", weight, rows.h);
+  float* gradient = GradientOf(kOp, "dweight", dweight, rows.h);
+  const Tensor upstream = Contiguous(dy);
+  const Tensor source = Contiguous(x);
+  Tensor dx(x.shape(), DType::kFloat32);
+  cpu::RmsNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
+                       static_cast<float>(eps), dx.data<float>(), gradient);
+  return dx;
+}
+
+Tensor LayerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
+  const cpu::Rows rows = RowsOf("layerNorm", "x", x);
+  const Tensor w = WeightOf("layerNorm", "weight", weight, rows.h);
+  const Tensor b = bias.defined() ? WeightOf("layerNorm", "bias", bias, rows.h) : bias;
+  const Tensor source = Contiguous(x);
+  Tensor out(x.shape(), DType::kFloat32);
+  cpu::LayerNorm(rows, source.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
+                 static_cast<float>(eps), out.data<float>());
+  return out;
+}
+
+Tensor LayerNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
+                         const Tensor& dweight, const Tensor& dbias) {
+  constexpr const char* kOp = "layerNormBackward";
+  const cpu::Rows rows = RowsOf(kOp, "x", x);
+  ExpectLike(kOp, "dy", dy, x);
+  const Tensor w = WeightOf(kOp, "weight", weight, rows.h);
+  float* weight_gradient = GradientOf(kOp, "dweight", dweight, rows.h);
+  float* bias_gradient = GradientOf(kOp, "dbias", dbias, rows.h);
+  const Tensor upstream = Contiguous(dy);
+  const Tensor source = Contiguous(x);
+  Tensor dx(x.shape(), DType::kFloat32);
+  cpu::LayerNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
+                         static_cast<float>(eps), dx.data<float>(), weight_gradient, bias_gradient);
+  return dx;
+}
+
+Tensor Softmax(const Tensor& x) {
+  const cpu::Rows rows = RowsOf("softmax", "x", x);
+  const Tensor source = Contiguous(x);
+  Tensor out(x.shape(), DType::kFloat32);
+  cpu::Softmax(rows.n, rows.h, source.data<float>(), out.data<float>());
+  return out;
+}
+
+Tensor SoftmaxBackward(const Tensor& dy, const Tensor& y) {
+  const cpu::Rows rows = RowsOf("softmaxBackward", "y", y);
+  ExpectLike("softmaxBackward", "dy", dy, y);
+  const Tensor upstream = Contiguous(dy);
+  const Tensor values = Contiguous(y);
+  Tensor dx(y.shape(), DType::kFloat32);
+  cpu::SoftmaxBackward(rows.n, rows.h, upstream.data<float>(), values.data<float>(), dx.data<float>());
+  return dx;
+}
+
+}  // namespace eyas
