@@ -24,7 +24,7 @@ export function reportError(error: unknown): void {
 
 function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
-  if (error instanceof CommanderError) return error.message.replace(/^error: /, '');
+  if (error instanceof CommanderError) return error.message.replace(/^error: /, '').replaceAll('\n', ' ');
   const { code, path } = error as NodeJS.ErrnoException;
   if (path !== undefined && code === 'ENOENT') return `${path}: no such file or directory`;
   if (path !== undefined && code === 'EISDIR') return `${path}: expected a file, received a directory`;

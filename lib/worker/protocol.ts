@@ -18,6 +18,7 @@ export interface PlainError {
   message: string;
   stack?: string | undefined;
   code?: string | undefined;
+  path?: string | undefined;
   cause?: PlainError | undefined;
 }
 
@@ -28,19 +29,19 @@ export type WorkerMessage =
 
 export function toPlainError(thrown: unknown): PlainError {
   if (!(thrown instanceof Error)) return { name: 'Error', message: String(thrown) };
-  const { code } = thrown as NodeJS.ErrnoException;
+  const { code, path } = thrown as NodeJS.ErrnoException;
   return {
     name: thrown.name,
     message: thrown.message,
     stack: thrown.stack,
-    ...(typeof code === 'string' ? { code } : {}),
-    ...(thrown.cause === undefined ? {} : { cause: toPlainError(thrown.cause) }),
+    ...(typeof code === 'string' && { code }),
+    ...(typeof path === 'string' && { path }),
+    ...(thrown.cause !== undefined && { cause: toPlainError(thrown.cause) }),
   };
 }
 
-export function fromPlainError({ name, message, stack, code, cause }: PlainError): Error {
+export function fromPlainError({ name, message, cause, ...fields }: PlainError): Error {
   const error = new Error(message, cause === undefined ? undefined : { cause: fromPlainError(cause) });
   error.name = name;
-  if (stack !== undefined) error.stack = stack;
-  return code === undefined ? error : Object.assign(error, { code });
+  return Object.assign(error, fields);
 }
