@@ -64,7 +64,8 @@ export const architectureChecks: Check[] = [
   equals(
     'architectures',
     [DRAFT_ARCHITECTURE],
-    'SGLang stops at a class it does not know, or loads a plain Llama and drafts noise; vLLM maps only this one to EAGLE-3',
+    'SGLang stops at a class it does not know, or runs a plain Llama on weights it has no use for; ' +
+      'vLLM puts Eagle3 before other names and stops where that is no class either',
   ),
   equals('model_type', 'llama', 'transformers builds another config class, whose keys engines do not find'),
   {
