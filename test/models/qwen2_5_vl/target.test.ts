@@ -131,7 +131,7 @@ describe('prefill', () => {
     expect(run({ media: [{ ...first!, tokens: 14 }, second!] })).toThrow('15 tokens');
     expect(run({ media: [{ ...first!, grid: [1, 5, 12] }, second!] })).toThrow('multiples of 2, received 1 × 5 × 12');
     expect(run({ positionIds: sample.positionIds.slice(1) })).toThrow('positions');
-    expect(run({ inputIds: sample.inputIds.map((id, i) => (i === 0 ? 200 : id)) })).toThrow('ids below 200, received 200');
+    expect(run({ inputIds: sample.inputIds.map((id, i) => (i === 0 ? 200 : id)) })).toThrow('ids from 0 to 199, received 200');
   });
 });
 
