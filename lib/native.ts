@@ -125,6 +125,8 @@ export interface NativeInfo {
 /** Everything the addon exports. Shapes: N rows, H features, V vocabulary, D head size. */
 export interface Native {
   // ---- tensors
+  /** Class of all handles, for instanceof; only the functions below make them. */
+  readonly NativeTensor: abstract new () => NativeTensor;
   fromData(data: TensorData, dtype: DType, shape: number[]): NativeTensor;
   /** Zero-filled. */
   zeros(shape: number[], dtype: DType): NativeTensor;

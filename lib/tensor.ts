@@ -29,7 +29,7 @@ function eachTensor(value: unknown, visit: (tensor: Tensor) => void): void {
 
 /** Whether a value is a tensor of the addon. */
 export function isTensor(value: unknown): value is Tensor {
-  return typeof value === 'object' && value !== null && value.constructor.name === 'NativeTensor';
+  return value instanceof native.NativeTensor;
 }
 
 /**
@@ -42,15 +42,17 @@ export function scope<T>(body: () => T): T {
   let result: T;
   try {
     result = body();
-    eachTensor(result, (tensor) => made.delete(tensor));
   } catch (error) {
     scopes.pop();
     for (const tensor of made) tensor.dispose();
     throw error;
   }
   scopes.pop();
+  // Tensors that the result names but that were made elsewhere stay with their owner.
+  eachTensor(result, (tensor) => {
+    if (made.delete(tensor)) track(tensor);
+  });
   for (const tensor of made) tensor.dispose();
-  eachTensor(result, track);
   return result;
 }
 
@@ -61,7 +63,10 @@ export function dispose(value: unknown): void {
   });
 }
 
-type Tracked = Omit<Native, 'memory' | 'resetPeakMemory' | 'setThreads' | 'info' | 'writeTensor'>;
+type Tracked = Omit<
+  Native,
+  'NativeTensor' | 'memory' | 'resetPeakMemory' | 'setThreads' | 'info' | 'writeTensor'
+>;
 
 /** The operations of the addon; tensors that they return belong to the current {@link scope}. */
 export const ops: Tracked = Object.fromEntries(
