@@ -76,7 +76,7 @@ class TrainingRun {
     const pace = new Pace(state.step, state.totalSteps);
     while (state.step < state.totalSteps && !this.context.stopRequested()) {
       const planned = this.#plan.step(state.step);
-      const lr = learningRate(state.step, state.totalSteps, this.config.optimizer);
+      const lr = learningRate(state.step + 1, state.totalSteps, this.config.optimizer);
       const outcome = this.setup.trainer.step(await this.#load(planned), lr);
       this.#advance(outcome, planned);
       this.#report(outcome, planned, lr, pace.update(state.step, outcome.tokens));
