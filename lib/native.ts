@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import nodeGypBuild from 'node-gyp-build';
+import './wait-policy.js';
 
 /** Element types of a tensor. `float16` exists in files only: it is widened to float32 when it is read. */
 export type DType = 'float32' | 'bfloat16' | 'int64' | 'int32' | 'bool';

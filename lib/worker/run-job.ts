@@ -1,4 +1,5 @@
 import { Worker } from 'node:worker_threads';
+import '../wait-policy.js';
 import { stopError } from './job.js';
 import { fromPlainError, type StopMessage, type WorkerInput, type WorkerMessage } from './protocol.js';
 
