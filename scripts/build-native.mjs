@@ -66,7 +66,8 @@ if (command !== 'clean') {
 
   function run(args) {
     // The jobserver variables of node-gyp's make confuse a nested make.
-    const { MAKEFLAGS, MFLAGS, MAKELEVEL, ...env } = process.env;
+    const env = { ...process.env };
+    for (const name of ['MAKEFLAGS', 'MFLAGS', 'MAKELEVEL']) delete env[name];
     const { status, error } = spawnSync(process.execPath, [cmakeJs, ...args], { stdio: 'inherit', env });
     if (error) throw error;
     if (status !== 0) process.exit(status ?? 1);

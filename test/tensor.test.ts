@@ -47,15 +47,15 @@ describe('scope', () => {
   });
 
   it('disposes everything when its body throws', () => {
-    expect(() =>
+    expect(() => {
       scope(() => {
         vector(1);
         scope(() => {
           vector(2);
           throw new Error('no');
         });
-      }),
-    ).toThrow('no');
+      });
+    }).toThrow('no');
   });
 
   it('leaves tensors that were made elsewhere to their owner', () => {
@@ -77,7 +77,7 @@ describe('scope', () => {
 
   it('returns other values as they are', () => {
     expect(scope(() => toFloats(vector(1, 2)))).toEqual(Float32Array.of(1, 2));
-    expect(scope(() => undefined)).toBeUndefined();
+    expect(scope(() => null)).toBeNull();
   });
 });
 
@@ -94,7 +94,9 @@ describe('isTensor', () => {
       {},
       [],
       Object.create(null),
-      class NativeTensor {},
+      function NativeTensor() {
+        return 1;
+      },
       new Float32Array(1),
     ]) {
       expect(isTensor(other)).toBe(false);

@@ -98,7 +98,8 @@ TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Tensor
 
 TensorWrap::~TensorWrap() {
   Drop(Env());
-  if (AddonData* data = Data(Env())) data->handles.erase(this);
+  // Handles are younger than the addon's data, and an environment that ends finalizes the youngest first.
+  Data(Env())->handles.erase(this);
 }
 
 void TensorWrap::Drop(Napi::Env env) {

@@ -16,11 +16,6 @@ Tensor CastInPlaceOrder(const Tensor& tensor, DType dtype) {
   return Cast(tensor, dtype);
 }
 
-// Kernels take matrices in which one dimension is contiguous.
-Tensor WithUnitStride(const Tensor& tensor) {
-  return tensor.stride(0) == 1 || tensor.stride(1) == 1 ? tensor : Contiguous(tensor);
-}
-
 }  // namespace
 
 Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulArgs& args) {
@@ -73,8 +68,7 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
       b = CastInPlaceOrder(b, DType::kFloat32);
     }
   }
-  const cpu::GemmProblem problem = {few ? a : WithUnitStride(a), WithUnitStride(b),
-                                    args.bias.defined() ? args.bias.data<float>() : nullptr, out,
+  const cpu::GemmProblem problem = {a, b, args.bias.defined() ? args.bias.data<float>() : nullptr, out,
                                     args.accumulate};
   if (few) {
     cpu::GemmRows(problem);

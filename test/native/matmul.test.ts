@@ -1,0 +1,264 @@
+import { describe, expect, it } from 'vitest';
+import { native, type MatmulOptions } from '../../lib/native.js';
+import {
+  cast,
+  clone,
+  narrow,
+  ops,
+  scope,
+  tensor,
+  toFloats,
+  transpose,
+  type Tensor,
+} from '../../lib/tensor.js';
+import { Draws } from '../helpers/random.js';
+import { expectClose, expectSameBits, matmulReference } from '../helpers/reference.js';
+
+const dtypes = ['float32', 'bfloat16'] as const;
+type Size = [m: number, k: number, n: number];
+
+const matrix = (draws: Draws, rows: number, columns: number): Tensor =>
+  tensor(draws.normals(rows * columns), [rows, columns]);
+
+/** What the kernels multiply: values rounded to bfloat16 if asked. */
+const operand = (t: Tensor, rounded: boolean): Float32Array =>
+  toFloats(cast(rounded ? cast(t, 'bfloat16') : t, 'float32'));
+
+describe('matmul', () => {
+  // Row kernel and oneDNN, odd sizes, sizes of one, tails of every tile.
+  const sizes: Size[] = [
+    [1, 1, 1],
+    [1, 192, 384],
+    [1, 33, 7],
+    [5, 31, 9],
+    [13, 70, 37],
+    [16, 65, 33],
+    [17, 33, 5],
+    [40, 1, 3],
+    [40, 3, 1],
+    [64, 100, 77],
+    [130, 64, 130],
+  ];
+
+  for (const dtypeA of dtypes)
+    for (const dtypeB of dtypes)
+      it(`equals the float64 product for ${dtypeA} · ${dtypeB}, transposed or not`, () => {
+        const draws = new Draws(11);
+        const rounded = dtypeA === 'bfloat16' || dtypeB === 'bfloat16';
+        for (const [m, k, n] of sizes) {
+          scope(() => {
+            const a = matrix(draws, m, k);
+            const b = matrix(draws, k, n);
+            const expected = matmulReference(operand(a, rounded), operand(b, rounded), [m, k, n]);
+            for (const transposeA of [false, true])
+              for (const transposeB of [false, true]) {
+                const left = cast(transposeA ? transpose(a, 0, 1) : a, dtypeA);
+                const right = cast(transposeB ? transpose(b, 0, 1) : b, dtypeB);
+                const out = ops.matmul(left, right, { transposeA, transposeB });
+                expect([out.shape, out.dtype]).toEqual([[m, n], 'float32']);
+                expectClose(toFloats(out), expected, 1e-5, [m, k, n].join('×'));
+              }
+          });
+        }
+      });
+
+  it('takes views as they are', () => {
+    const draws = new Draws(12);
+    for (const m of [3, 50]) {
+      scope(() => {
+        const [k, n] = [24, 18];
+        const a = narrow(matrix(draws, m, 40), 1, 7, k);
+        const b = narrow(matrix(draws, n, 60), 1, 30, k);
+        const expected = matmulReference(toFloats(a), toFloats(b), [m, k, n], true);
+        expectClose(toFloats(ops.matmul(a, b, { transposeB: true })), expected);
+        expectClose(toFloats(ops.matmul(a, transpose(b, 0, 1))), expected);
+      });
+    }
+  });
+
+  it('adds a bias, writes into out (also a view), and accumulates', () => {
+    const draws = new Draws(13);
+    for (const dtype of dtypes)
+      for (const m of [1, 4, 16, 33])
+        for (const transposeB of [false, true]) {
+          scope(() => {
+            const [k, n] = [37, 21];
+            const a = matrix(draws, m, k);
+            const b = transposeB ? matrix(draws, n, k) : matrix(draws, k, n);
+            const bias = tensor(draws.normals(n), [n]);
+            const buffer = matrix(draws, m, n + 9);
+            const out = narrow(buffer, 1, 4, n);
+            const before = toFloats(buffer);
+            const rounded = dtype === 'bfloat16';
+            const product = matmulReference(operand(a, rounded), operand(b, rounded), [m, k, n], transposeB);
+            const withBias = product.map((x, i) => x + toFloats(bias)[i % n]!);
+            const options: MatmulOptions = { transposeB, bias, out };
+            const weights = cast(b, dtype);
+
+            expectClose(toFloats(ops.matmul(a, weights, options)), withBias);
+            expectClose(toFloats(out), withBias);
+            ops.matmul(a, weights, { transposeB, out, accumulate: true });
+            expectClose(
+              toFloats(out),
+              withBias.map((x, i) => x + product[i]!),
+            );
+            // Columns beside the view stay.
+            toFloats(buffer).forEach((x, i) => {
+              const column = i % (n + 9);
+              if (column < 4 || column >= 4 + n) expect(x).toBe(before[i]);
+            });
+          });
+        }
+  });
+
+  it('reads its operands before it writes over them', () => {
+    for (const m of [8, 24]) {
+      scope(() => {
+        const a = matrix(new Draws(14), m, m);
+        const expected = matmulReference(toFloats(a), toFloats(a), [m, m, m]);
+        ops.matmul(a, a, { out: a });
+        expectClose(toFloats(a), expected);
+      });
+    }
+  });
+
+  it('gives zeros, or the bias, where there is nothing to sum', () => {
+    scope(() => {
+      const a = ops.zeros([2, 0], 'float32');
+      const b = ops.zeros([0, 3], 'float32');
+      const bias = tensor(Float32Array.of(1, 2, 3), [3]);
+      expect([...toFloats(ops.matmul(a, b))]).toEqual([0, 0, 0, 0, 0, 0]);
+      const out = ops.matmul(a, b, { bias });
+      expect([...toFloats(out)]).toEqual([1, 2, 3, 1, 2, 3]);
+      ops.matmul(a, b, { bias, out, accumulate: true });
+      expect([...toFloats(out)]).toEqual([2, 4, 6, 2, 4, 6]);
+      expect(ops.matmul(b, a, { transposeA: true, transposeB: true }).shape).toEqual([3, 2]);
+      expect(ops.matmul(ops.zeros([0, 4], 'float32'), ops.zeros([4, 3], 'float32')).shape).toEqual([0, 3]);
+    });
+  });
+
+  it('lets NaN and infinities through', () => {
+    for (const m of [1, 20]) {
+      scope(() => {
+        const a = tensor(new Float32Array(m * 40).fill(1), [m, 40]);
+        const b = ops.zeros([3, 40], 'float32');
+        narrow(b, 0, 0, 1).fill(Infinity);
+        narrow(narrow(b, 0, 1, 1), 1, 39, 1).fill(NaN);
+        expect([...toFloats(ops.matmul(a, b, { transposeB: true })).slice(0, 3)]).toEqual([Infinity, NaN, 0]);
+      });
+    }
+  });
+});
+
+describe('rows of small products', () => {
+  for (const dtype of dtypes)
+    for (const transposeB of [true, false])
+      it(`have the same bits however many there are: ${dtype}, ${transposeB ? 'b transposed' : 'b as it is'}`, () => {
+        const draws = new Draws(21);
+        for (const [k, n] of [
+          [192, 384],
+          [77, 51],
+          [1030, 97],
+        ] as const) {
+          scope(() => {
+            const a = matrix(draws, 16, k);
+            const b = cast(transposeB ? matrix(draws, n, k) : matrix(draws, k, n), dtype);
+            const all = toFloats(ops.matmul(a, b, { transposeB }));
+            for (let rows = 1; rows < 16; rows++) {
+              for (const start of [0, 16 - rows]) {
+                const some = toFloats(ops.matmul(narrow(a, 0, start, rows), b, { transposeB }));
+                expectSameBits(some, all.slice(start * n, (start + rows) * n), `${rows} rows from ${start}`);
+              }
+            }
+          });
+        }
+      });
+
+  it('have the same bits for any number of threads', () => {
+    const { threads } = native.info();
+    scope(() => {
+      const draws = new Draws(22);
+      const a = matrix(draws, 5, 512);
+      const b = matrix(draws, 1003, 512);
+      const bits = [1, 2, 3].map((count) => {
+        native.setThreads(count);
+        return toFloats(ops.matmul(a, b, { transposeB: true }));
+      });
+      native.setThreads(threads);
+      expectSameBits(bits[1]!, bits[0]!);
+      expectSameBits(bits[2]!, bits[0]!);
+    });
+  });
+
+  it('repeat exactly for large products too', () => {
+    scope(() => {
+      const draws = new Draws(23);
+      const a = matrix(draws, 100, 300);
+      const b = matrix(draws, 300, 200);
+      expectSameBits(toFloats(ops.matmul(a, b)), toFloats(ops.matmul(clone(a), clone(b))));
+    });
+  });
+});
+
+describe('matmul refuses', () => {
+  const zeros = (...shape: number[]): Tensor => ops.zeros(shape, 'float32');
+  const cases: [string, () => unknown, string][] = [
+    [
+      'inner sizes that differ',
+      () => ops.matmul(zeros(2, 3), zeros(4, 5)),
+      '[matmul] expected b with 3 rows for a float32 [2,3], received float32 [4,5]',
+    ],
+    [
+      'inner sizes that differ, transposed',
+      () => ops.matmul(zeros(2, 3), zeros(5, 4), { transposeA: true, transposeB: true }),
+      '[matmul] expected b with 2 columns for a float32 [2,3] transposed, received float32 [5,4]',
+    ],
+    [
+      'other ranks',
+      () => ops.matmul(zeros(2, 3, 4), zeros(4, 5)),
+      '[matmul] expected 2 dimensions for a, received float32 [2,3,4]',
+    ],
+    [
+      'other dtypes',
+      () => ops.matmul(zeros(2, 3), ops.zeros([3, 2], 'int32')),
+      '[matmul] expected float32 or bfloat16 for b, received int32 [3,2]',
+    ],
+    [
+      'a bias of another shape',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { bias: zeros(2) }),
+      '[matmul] expected shape [5] for bias, received float32 [2]',
+    ],
+    [
+      'an out of another shape',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: zeros(5, 2) }),
+      '[matmul] expected shape [2,5] for out, received float32 [5,2]',
+    ],
+    [
+      'an out of another dtype',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: ops.zeros([2, 5], 'bfloat16') }),
+      '[matmul] expected float32 for out, received bfloat16 [2,5]',
+    ],
+    [
+      'an out with spread rows',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: transpose(zeros(5, 2), 0, 1) }),
+      '[matmul] expected contiguous rows for out, received strides [1,2]',
+    ],
+    [
+      'accumulating into nothing',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { accumulate: true }),
+      '[matmul] expected out with accumulate, received none',
+    ],
+    [
+      'options of another type',
+      () => ops.matmul(zeros(2, 3), zeros(3, 5), { transposeA: 1 } as unknown as MatmulOptions),
+      '[matmul] expected true or false for transposeA, received 1',
+    ],
+  ];
+  for (const [name, call, message] of cases) {
+    it(name, () => {
+      scope(() => {
+        expect(call).toThrow(new TypeError(message));
+      });
+    });
+  }
+});
