@@ -57,10 +57,13 @@ describe('DecoderCache', () => {
 
 describe('decoding', () => {
   const checkpoint = 'untied';
-  const next = Int32Array.of(7, 190 - 60, 3, 99, 42, 7);
+  const next = Int32Array.of(7, 130, 3, 99, 42, 7);
 
-  function start(name: string): { target: Target; cache: KVCache; sample: Sample } {
-    const target = loadTarget(checkpoint);
+  function start(
+    name: string,
+    dtype: 'float32' | 'bfloat16' = 'float32',
+  ): { target: Target; cache: KVCache; sample: Sample } {
+    const target = loadTarget(checkpoint, { dtype });
     const { sample } = expectedCase(checkpoint, name);
     const cache = target.newCache();
     onTestFinished(() => {
@@ -79,8 +82,8 @@ describe('decoding', () => {
     });
   }
 
-  it('gives one by one and six at once the same bits', () => {
-    const { target, cache, sample } = start('clip');
+  it.each(['float32', 'bfloat16'] as const)('gives one by one and six at once the same bits: %s', (dtype) => {
+    const { target, cache, sample } = start('clip', dtype);
     const { length } = cache;
     const singles = Array.from(next, (id) => decode(target, cache, Int32Array.of(id), sample.positionDelta));
     expect(cache.length).toBe(length + 6);

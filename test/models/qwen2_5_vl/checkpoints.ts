@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { openSafetensors, type Checkpoint } from '../../../lib/hub/safetensors.js';
 import { Qwen2_5VLTarget, type VisualFeature } from '../../../lib/models/qwen2_5_vl/target.js';
-import type { Sample } from '../../../lib/models/target.js';
+import type { LoadTargetOptions, Sample } from '../../../lib/models/target.js';
 import { cast, scope, toFloats } from '../../../lib/tensor.js';
 
 /** Made by scripts/fixtures/qwen2_5_vl_target.py: weights under run-time names, published, as transformers 5 saves. */
@@ -13,7 +13,8 @@ const videoTokenId = 191;
 export const directory = (checkpoint: string): string =>
   fileURLToPath(new URL(`../../fixtures/qwen2_5_vl/${checkpoint}`, import.meta.url));
 
-export const loadTarget = (checkpoint: string): Qwen2_5VLTarget => Qwen2_5VLTarget.load(directory(checkpoint));
+export const loadTarget = (checkpoint: string, options?: LoadTargetOptions): Qwen2_5VLTarget =>
+  Qwen2_5VLTarget.load(directory(checkpoint), options);
 
 /** Inputs of a case and what transformers makes of them in float32. */
 export interface ExpectedCase {
