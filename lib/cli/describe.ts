@@ -76,7 +76,9 @@ function describeShape(config: Json): Fields {
 function describeWeights(checkpoint: Checkpoint): Fields {
   const infos = checkpoint.names().map((name) => checkpoint.info(name));
   const bytes = infos.reduce((sum, info) => sum + info.byteLength, 0);
-  const parameters = infos.reduce((sum, info) => sum + info.shape.reduce((size, n) => size * n, 1), 0);
+  // Vocabulary maps are tensors too, but no parameters.
+  const floats = infos.filter((info) => info.dtype.includes('F'));
+  const parameters = floats.reduce((sum, info) => sum + info.shape.reduce((size, n) => size * n, 1), 0);
   const types = [...new Set(infos.map((info) => info.dtype))].sort().join(', ');
   return [
     ['tensors', `${infos.length} (${types})`],

@@ -1,4 +1,4 @@
-import { Command } from 'commander';
+import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import type { AcceptanceReport, EvaluateResult } from '../worker/jobs.js';
 import { ExitCode } from './errors.js';
@@ -14,7 +14,7 @@ interface EvalFlags {
   chainLength?: number;
   maxNewTokens?: number;
   maxRecords?: number;
-  dtype?: 'float32' | 'bfloat16';
+  dtype: 'float32' | 'bfloat16';
   threads?: number;
   json?: true;
 }
@@ -36,7 +36,11 @@ export function evalCommand(): Command {
     .option('--chain-length <k>', 'tokens that the draft proposes in a round (5)', count)
     .option('--max-new-tokens <n>', 'longest answer (256)', count)
     .option('--max-records <n>', 'stop after this many records', count)
-    .option('--dtype <type>', "float32 or bfloat16: the target's weights and products (float32)")
+    .addOption(
+      new Option('--dtype <type>', "target's weights and products")
+        .choices(['float32', 'bfloat16'])
+        .default('float32'),
+    )
     .option('--threads <n>', 'CPU threads (every core)', count)
     .option('--json', 'print the result as JSON')
     .addHelpText('after', help)
