@@ -12,7 +12,7 @@ void SetThreads(int count);
 void ApplyThreads();
 
 // Work, in scalar operations, below which starting threads costs more than it gains.
-constexpr int64_t kParallelWork = 1 << 16;
+constexpr int64_t kParallelWork = 1 << 18;
 
 // Number of parts that ParallelParts splits n items into: 1 when the work is small. It depends on n, the cost
 // and Threads() alone, so that results that depend on the split are the same from run to run.

@@ -102,11 +102,6 @@ export class SampleStore {
 }
 
 function sampleBytes(sample: Sample): number {
-  const arrays = [
-    sample.inputIds,
-    sample.lossMask,
-    sample.positionIds,
-    ...sample.media.flatMap(Object.values),
-  ];
-  return arrays.reduce((sum: number, value) => sum + (ArrayBuffer.isView(value) ? value.byteLength : 0), 0);
+  const fields: unknown[] = [sample, ...sample.media].flatMap((part) => Object.values(part) as unknown[]);
+  return fields.reduce((sum: number, value) => sum + (ArrayBuffer.isView(value) ? value.byteLength : 0), 0);
 }

@@ -79,7 +79,9 @@ test('rows never cross sequences and every list is consistent, for random masks'
         expect(candidates.masks[s]![slot]).toBe(1);
         expect(draftIds[choices[step.teacher[n]!]!]).toBeGreaterThanOrEqual(0);
       });
-      const later = new Set(plan.steps.slice(s).flatMap(({ slots, supervised }) => Array.from(supervised, (r) => slots[r])));
+      const later = new Set(
+        plan.steps.slice(s).flatMap(({ slots, supervised }) => Array.from(supervised, (r) => slots[r])),
+      );
       expect([...step.slots].every((slot) => later.has(slot))).toBe(true);
     });
   }
