@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { native, type MatmulOptions } from '../../lib/native.js';
+import { native, packageRoot, type MatmulOptions } from '../../lib/native.js';
 import {
   cast,
   clone,
@@ -261,4 +262,29 @@ describe('matmul refuses', () => {
       });
     });
   }
+});
+
+describe('without bfloat16 instructions', () => {
+  it('gives the same product from rounded operands', () => {
+    const program = `
+      const native = require('node-gyp-build')(process.cwd());
+      const a = native.randomNormal([40, 96], 1, 1n);
+      const b = native.randomNormal([24, 96], 1, 2n).cast('bfloat16');
+      const out = native.matmul(a, b, { transposeB: true }).toTypedArray();
+      console.log(JSON.stringify({ gemm: native.info().bfloat16Gemm, out: [...out] }));
+    `;
+    const run = spawnSync(process.execPath, ['-e', program], {
+      cwd: packageRoot,
+      encoding: 'utf8',
+      env: { ...process.env, ONEDNN_MAX_CPU_ISA: 'AVX2' },
+    });
+    expect(run.stderr).toBe('');
+    const { gemm, out } = JSON.parse(run.stdout) as { gemm: boolean; out: number[] };
+    expect(gemm).toBe(false);
+    scope(() => {
+      const a = ops.randomNormal([40, 96], 1, 1n);
+      const b = ops.randomNormal([24, 96], 1, 2n);
+      expectClose(out, matmulReference(operand(a, true), operand(b, true), [40, 96, 24], true));
+    });
+  });
 });
