@@ -51,6 +51,7 @@ export async function setUpTraining(
     const train = await process('training records', records.train, processor, config, context, (sample) => {
       counter.add(sample.inputIds, sample.lossMask);
     });
+    train.dropped.bad.unshift(...records.bad);
     if (train.size === 0 && !context.stopRequested()) {
       throw new Error(
         `data.train: expected at least one usable record, received none (${describeDrops(train.dropped)})`,
@@ -158,7 +159,12 @@ function requiredIds(info: TargetInfo): number[] {
 async function readData(
   config: TrainConfig,
   context: JobContext<JobEvent>,
-): Promise<{ train: ConversationRecord[]; evaluation: ConversationRecord[] }> {
+): Promise<{
+  train: ConversationRecord[];
+  evaluation: ConversationRecord[];
+  /** Lines of the training files that could not be read. */
+  bad: DropReport['bad'];
+}> {
   const { data, training } = config;
   const read = async (files: readonly string[]) => {
     const { records, bad } = await readRecords(files, {
@@ -167,16 +173,17 @@ async function readData(
       onBad: data.onBadRecord,
     });
     reportBad(bad, context);
-    return records;
+    return { records, bad };
   };
-  const all = await read(data.train);
-  if (data.eval.length > 0) return { train: all, evaluation: await read(data.eval) };
+  const { records: all, bad } = await read(data.train);
+  if (data.eval.length > 0) return { train: all, evaluation: (await read(data.eval)).records, bad };
   const held = data.evalCount ?? Math.round((data.evalFraction ?? 0) * all.length);
-  if (held === 0) return { train: all, evaluation: [] };
+  if (held === 0) return { train: all, evaluation: [], bad };
   const chosen = new Set(permutation(all.length, training.seed, HOLD_OUT_STREAM).subarray(0, held));
   return {
     train: all.filter((_, i) => !chosen.has(i)),
     evaluation: all.filter((_, i) => chosen.has(i)),
+    bad,
   };
 }
 
