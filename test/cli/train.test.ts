@@ -73,20 +73,18 @@ async function interrupt(output: string, signal: NodeJS.Signals, delay: number):
 const checkpoints = (output: string): string[] =>
   readdirSync(join(output, 'checkpoints')).filter((name) => name.startsWith('step-'));
 
-/** Digests of everything that a run leaves and that does not tell the time. */
-function results(output: string): Record<string, string> {
+/** Everything that a run leaves and that does not tell the time. */
+function results(output: string): Record<string, unknown> {
   const last = join(output, 'checkpoints', `step-${String(steps).padStart(6, '0')}`);
-  const files = [
-    join(last, 'model.safetensors'),
-    join(last, 'optimizer.safetensors'),
-    join(output, 'metrics.jsonl'),
-  ];
-  return Object.fromEntries(
-    files.map((file) => [
-      file.slice(output.length),
-      createHash('sha256').update(readFileSync(file)).digest('hex'),
-    ]),
-  );
+  const digest = (file: string): string =>
+    createHash('sha256')
+      .update(readFileSync(join(last, file)))
+      .digest('hex');
+  return {
+    metrics: readFileSync(join(output, 'metrics.jsonl'), 'utf8').split('\n'),
+    weights: digest('model.safetensors'),
+    moments: digest('optimizer.safetensors'),
+  };
 }
 
 describe('eyas train', () => {
