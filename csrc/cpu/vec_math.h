@@ -64,7 +64,7 @@ EYAS_INLINE float Tanh(float x) {
   return a < 0.625f ? small : large;
 }
 
-// Within 2 ulp of erf(x).
+// Within 3 ulp of erf(x).
 EYAS_INLINE float Erf(float x) {
   float a = std::fabs(x);
   const float z = x * x;
