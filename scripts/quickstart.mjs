@@ -20,8 +20,9 @@ const config = {
   output: join(out, 'run'),
   data: { train: [join(conversations, 'train.jsonl')], eval: [join(conversations, 'heldout.jsonl')] },
   draft: { vocabSize: 640 },
-  optimizer: { learningRate: 2e-3 },
-  training: { epochs: 12, batchTokens: 4096, evalEvery: 50, saveEvery: 100 },
+  ttt: { steps: chainLength },
+  optimizer: { learningRate: 3e-3 },
+  training: { epochs: 10, batchTokens: 4096, evalEvery: 50, saveEvery: 100 },
 };
 
 const say = (title) => console.log(`\n== ${title}`);
@@ -57,7 +58,7 @@ const after = await evaluateDraft(draftDir);
 
 say('Verify');
 const report = await verifyDraft({ draft: draftDir, target: model });
-for (const { ok, name, detail } of report.checks) if (!ok) console.log(`WRONG  ${name}: ${detail}`);
+for (const { ok, name, message } of report.checks) if (!ok) console.log(`WRONG  ${name}: ${message}`);
 console.log(`${report.checks.filter((check) => check.ok).length} of ${report.checks.length} checks ok`);
 
 const summary = {

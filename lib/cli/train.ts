@@ -44,7 +44,7 @@ export function trainCommand(): Command {
     .option('--model <model>', 'target: checkpoint directory, or hub id in the local cache')
     .option('--data <file>', 'JSONL file to train on; may be repeated', collect)
     .option('--eval <file>', 'JSONL file of held-out conversations; may be repeated', collect)
-    .option('--output <dir>', 'directory of checkpoints, metrics and the final draft')
+    .option('--output <dir>', 'directory of checkpoints and metrics')
     .option('--resume <how>', 'auto, never, or a checkpoint directory')
     .option('--set <key=value>', 'the same as an override; may be repeated', collect)
     .option('--print-config', 'print the whole config as YAML and end')

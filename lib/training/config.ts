@@ -167,7 +167,7 @@ export const trainConfigSchema = z
       .string()
       .min(1)
       .describe('Target: a Hugging Face checkpoint directory, or a hub id in the local cache'),
-    output: z.string().min(1).describe('Directory that receives checkpoints, metrics and the final draft'),
+    output: z.string().min(1).describe('Directory that receives checkpoints and metrics'),
     resume: z
       .string()
       .min(1)

@@ -28,6 +28,7 @@ type Context = JobContext<JobEvent>;
 
 /** Trains a draft from a config, to its end or until it is asked to stop; goes on where a checkpoint stands. */
 export async function runTraining(config: TrainConfig, context: Context): Promise<TrainResult> {
+  assertFresh(config);
   const setup = await setUpTraining(config, context);
   const run = new TrainingRun(config, setup, context);
   try {
@@ -36,6 +37,16 @@ export async function runTraining(config: TrainConfig, context: Context): Promis
     run.close();
     setup.dispose();
   }
+}
+
+/** A run that must not resume does not mix its checkpoints with those of another. */
+function assertFresh({ resume, output }: TrainConfig): void {
+  const found = resume === 'never' ? findLatest(join(output, 'checkpoints'), () => undefined) : undefined;
+  if (found === undefined) return;
+  throw new Error(
+    `resume: never: expected an output directory without checkpoints, received ${found}; ` +
+      'name another output, or resume: auto to go on from there',
+  );
 }
 
 class TrainingRun {

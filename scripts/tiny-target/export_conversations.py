@@ -19,6 +19,7 @@ from media import encode_media
 from scoring import tally
 
 TRAIN = 500
+MORE_TEXT = 200  # plain-text tasks beside those: their answers are the least alike, and cost no media
 SHORTEST = 60  # tokens of a reference answer, on average over the turns: shorter ones are not worth speculating on
 HELD_OUT = {
     "describe": 4,
@@ -48,8 +49,9 @@ def prompts(tokenizer, seed=2):
     held_out = [ask(rng, "test", kind, tokenizer) for kind, n in HELD_OUT.items() for _ in range(n)]
     taken = {a.talk.turns[0].question for a in held_out if a.talk.kind == "text"}
     train = []
-    while len(train) < TRAIN:
-        asked = ask(rng, "train", rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0], tokenizer)
+    while len(train) < TRAIN + MORE_TEXT:
+        kind = rng.choices([*WEIGHTS], [*WEIGHTS.values()])[0] if len(train) < TRAIN else "text"
+        asked = ask(rng, "train", kind, tokenizer)
         if asked.talk.turns[0].question not in taken:
             train.append(asked)
     return train, held_out

@@ -1,18 +1,13 @@
-import { spawn } from 'node:child_process';
-import { appendFileSync, existsSync, readFileSync, readdirSync } from 'node:fs';
+import { appendFileSync, readFileSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
-import { train } from '../../lib/api.js';
 import { native } from '../../lib/native.js';
 import { parseConfig, type TrainConfigInput } from '../../lib/training/config.js';
 import { runTraining } from '../../lib/training/run.js';
 import type { JobContext } from '../../lib/worker/job.js';
 import type { JobEvent } from '../../lib/worker/jobs.js';
-import { Draws } from '../helpers/random.js';
 import { copyConversations, temporary, tinyModel } from '../helpers/tiny.js';
 
-const main = fileURLToPath(new URL('../../dist/cli/main.js', import.meta.url));
 const { dir, remove } = temporary();
 let config: (output: string, change?: Partial<TrainConfigInput['training']>) => TrainConfigInput;
 
@@ -100,6 +95,14 @@ describe('a training run', () => {
     ).rejects.toThrow('optimizer.learningRate: 0.001 then, 0.0005 now');
   });
 
+  it('does not start afresh over the checkpoints of another run', async () => {
+    const input = config('afresh', { maxSteps: 1 });
+    await run({ ...input, resume: 'never' });
+    await expect(run({ ...input, resume: 'never' })).rejects.toThrow(
+      'expected an output directory without checkpoints',
+    );
+  });
+
   it('stops after several steps in a row with gradients that are not finite', async () => {
     const exploding = {
       ...config('exploding', { maxNonFiniteSteps: 2 }),
@@ -132,55 +135,3 @@ describe('a training run', () => {
     expect(result.records.used + result.records.skipped['tooLong']!).toBe(11);
   });
 });
-
-it('train() leaves the event loop of its caller free', async () => {
-  let ticks = 0;
-  const timer = setInterval(() => ticks++, 10);
-  const started = performance.now();
-  await train(config('worker', { maxSteps: 3 }));
-  clearInterval(timer);
-  expect(ticks).toBeGreaterThan(((performance.now() - started) / 10) * 0.5);
-});
-
-describe('the command', () => {
-  const start = (output: string) =>
-    spawn(process.execPath, [main, 'train', ...overrides(config(output))], { stdio: 'ignore' });
-
-  it('killed at random moments and started again ends at the weights of an uninterrupted run', async () => {
-    const { result: whole } = await run(config('reference'));
-    const draws = new Draws(7);
-    for (let kill = 0; kill < 3; kill++) {
-      const child = start('killed');
-      const closed = new Promise((resolve) => child.once('close', resolve));
-      const timer = setTimeout(() => child.kill('SIGKILL'), 700 + 1800 * draws.uniform());
-      await closed;
-      clearTimeout(timer);
-    }
-    expect(await new Promise((resolve) => start('killed').once('close', resolve))).toBe(0);
-    const checkpoints = join(dir, 'killed', 'checkpoints');
-    const latest = join(checkpoints, readFileSync(join(checkpoints, 'latest'), 'utf8').trim());
-    expect(weights(latest).equals(weights(whole.latestCheckpoint))).toBe(true);
-  });
-
-  it('saves a checkpoint and ends on SIGTERM', async () => {
-    const child = start('terminated');
-    const metrics = join(dir, 'terminated', 'metrics.jsonl');
-    const watch = setInterval(() => {
-      if (!existsSync(metrics) || !readFileSync(metrics, 'utf8').includes('"step":1')) return;
-      clearInterval(watch);
-      child.kill('SIGTERM');
-    }, 20);
-    const code = await new Promise((resolve) => child.once('close', resolve));
-    expect([0, 143]).toContain(code);
-    expect(existsSync(join(dir, 'terminated', 'checkpoints', 'latest'))).toBe(true);
-  });
-});
-
-/** A config as dotted overrides of the command. */
-function overrides(value: object, prefix = ''): string[] {
-  return Object.entries(value).flatMap(([key, inner]: [string, unknown]) =>
-    typeof inner === 'object' && inner !== null && !Array.isArray(inner)
-      ? overrides(inner, `${prefix}${key}.`)
-      : [`${prefix}${key}=${JSON.stringify(inner)}`],
-  );
-}
