@@ -30,7 +30,8 @@ void ParallelParts(int64_t n, int64_t parts, const Body& body) {
     body(int64_t{0}, int64_t{0}, n);
     return;
   }
-#pragma omp parallel for schedule(static, 1) num_threads(static_cast <int>(parts))
+  const int threads = static_cast<int>(parts);
+#pragma omp parallel for schedule(static, 1) num_threads(threads)
   for (int64_t part = 0; part < parts; ++part) body(part, n * part / parts, n * (part + 1) / parts);
 }
 

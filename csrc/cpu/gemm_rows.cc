@@ -20,6 +20,13 @@ typedef uint16_t HalfLanes __attribute__((vector_size(kLanes * 2)));
 // Outputs that are computed together: enough independent sums to fill the multiply-add units.
 constexpr int kTile = 8;
 
+// Rows of contiguous elements, `stride` apart.
+template <typename T>
+struct Matrix {
+  const T* data;
+  int64_t stride;
+};
+
 struct Output {
   float* data;
   int64_t stride;
@@ -88,72 +95,94 @@ struct Step<bfloat16> {
 template <typename W>
 constexpr int64_t kStepSize = kLanes * Step<W>::kVectors;
 
-// `rows` rows of a (packed, row stride k) by `columns` rows of weights.
+// Values of a row that are multiplied at a time: eight rows of them stay in the first cache, however long
+// they are.
+constexpr int64_t kBlock = 512;
+
+// Sums of all rows and of the columns of one group.
+typedef float GroupSums[kMaxGemmRows][kTile];
+
+// Adds the products of the values [begin, end) of `rows` rows of a from m on and of `columns` rows of weights
+// from n on, to sums[m …][column …].
 template <typename W, int rows, int columns>
-EYAS_INLINE void DotTile(const float* a, const W* weights, int64_t weight_stride, int64_t k, int64_t m,
-                         int64_t n, const Output& out) {
+EYAS_INLINE void DotTile(Matrix<float> a, Matrix<W> weights, int64_t begin, int64_t end, int64_t m, int64_t n,
+                         int64_t column, GroupSums& sums) {
   constexpr int kVectors = Step<W>::kVectors;
   static_assert(rows * columns <= kTile);
-  Lanes sums[kTile] = {};
-  int64_t i = 0;
-  for (; i + kStepSize<W> <= k; i += kStepSize<W>) {
-    Lanes w[columns][kVectors];
-    for (int c = 0; c < columns; ++c) Step<W>::Load(weights + c * weight_stride + i, w[c]);
+  const float* x = a.data + m * a.stride;
+  const W* w = weights.data + n * weights.stride;
+  Lanes lanes[kTile] = {};
+  int64_t i = begin;
+  for (; i + kStepSize<W> <= end; i += kStepSize<W>) {
+    Lanes step[columns][kVectors];
+    for (int c = 0; c < columns; ++c) {
+      const W* source = w + c * weights.stride + i;
+      // The next group is asked for while this one is multiplied: where few rows of weights are read at a
+      // time, the hardware alone does not fetch them as fast as memory gives.
+      if constexpr (columns < kTile) __builtin_prefetch(source + kTile * weights.stride);
+      Step<W>::Load(source, step[c]);
+    }
     for (int r = 0; r < rows; ++r) {
       for (int v = 0; v < kVectors; ++v) {
-        Lanes x;
-        std::memcpy(&x, a + r * k + i + v * kLanes, sizeof(x));
-        for (int c = 0; c < columns; ++c) sums[r * columns + c] += w[c][v] * x;
+        Lanes values;
+        std::memcpy(&values, x + r * a.stride + i + v * kLanes, sizeof(values));
+        for (int c = 0; c < columns; ++c) lanes[r * columns + c] += step[c][v] * values;
       }
     }
   }
   float totals[kTile];
-  SumLanes(sums, totals);
+  SumLanes(lanes, totals);
   for (int r = 0; r < rows; ++r) {
     for (int c = 0; c < columns; ++c) {
       float sum = totals[r * columns + c];
-      for (int64_t j = i; j < k; ++j) sum += ToFloat(weights[c * weight_stride + j]) * a[r * k + j];
-      out.Store(m + r, n + c, sum);
+      for (int64_t j = i; j < end; ++j) sum += ToFloat(w[c * weights.stride + j]) * x[r * a.stride + j];
+      sums[m + r][column + c] += sum;
     }
   }
 }
 
+// A group of `columns` rows of weights from n on.
 template <typename W, int rows>
-EYAS_INLINE void DotColumns(const float* a, const W* weights, int64_t weight_stride, int64_t k, int64_t m,
-                            int64_t begin, int64_t end, const Output& out) {
+EYAS_INLINE void DotColumns(Matrix<float> a, Matrix<W> weights, int64_t begin, int64_t end, int64_t m,
+                            int64_t n, int64_t columns, GroupSums& sums) {
   constexpr int kColumns = kTile / rows;
-  int64_t n = begin;
-  for (; n + kColumns <= end; n += kColumns) {
-    DotTile<W, rows, kColumns>(a + m * k, weights + n * weight_stride, weight_stride, k, m, n, out);
+  int64_t c = 0;
+  for (; c + kColumns <= columns; c += kColumns) {
+    DotTile<W, rows, kColumns>(a, weights, begin, end, m, n + c, c, sums);
   }
-  for (; n < end; ++n) {
-    DotTile<W, rows, 1>(a + m * k, weights + n * weight_stride, weight_stride, k, m, n, out);
-  }
+  for (; c < columns; ++c) DotTile<W, rows, 1>(a, weights, begin, end, m, n + c, c, sums);
 }
 
 template <typename W>
-EYAS_INLINE void DotRange(const float* a, int64_t rows, const W* weights, int64_t weight_stride, int64_t k,
-                          int64_t begin, int64_t end, const Output& out) {
-  // In groups of columns, so that the second tile of rows finds the weights in cache.
+EYAS_INLINE void DotRange(Matrix<float> a, int64_t rows, Matrix<W> weights, int64_t k, int64_t begin,
+                          int64_t end, const Output& out) {
+  static_assert(kBlock % kStepSize<W> == 0);
   for (int64_t n = begin; n < end; n += kTile) {
-    const int64_t stop = std::min(n + kTile, end);
-    int64_t m = 0;
-    for (; m + 8 <= rows; m += 8) DotColumns<W, 8>(a, weights, weight_stride, k, m, n, stop, out);
-    for (; m + 4 <= rows; m += 4) DotColumns<W, 4>(a, weights, weight_stride, k, m, n, stop, out);
-    for (; m + 2 <= rows; m += 2) DotColumns<W, 2>(a, weights, weight_stride, k, m, n, stop, out);
-    if (m < rows) DotColumns<W, 1>(a, weights, weight_stride, k, m, n, stop, out);
+    const int64_t columns = std::min<int64_t>(kTile, end - n);
+    GroupSums sums;
+    std::memset(sums, 0, rows * sizeof(sums[0]));
+    for (int64_t from = 0; from < k; from += kBlock) {
+      const int64_t to = std::min(from + kBlock, k);
+      int64_t m = 0;
+      for (; m + 8 <= rows; m += 8) DotColumns<W, 8>(a, weights, from, to, m, n, columns, sums);
+      for (; m + 4 <= rows; m += 4) DotColumns<W, 4>(a, weights, from, to, m, n, columns, sums);
+      for (; m + 2 <= rows; m += 2) DotColumns<W, 2>(a, weights, from, to, m, n, columns, sums);
+      if (m < rows) DotColumns<W, 1>(a, weights, from, to, m, n, columns, sums);
+    }
+    for (int64_t m = 0; m < rows; ++m) {
+      for (int64_t c = 0; c < columns; ++c) out.Store(m, n + c, sums[m][c]);
+    }
   }
 }
 
-EYAS_SIMD_CLONES void DotFloat(const float* a, int64_t rows, const float* weights, int64_t weight_stride,
-                               int64_t k, int64_t begin, int64_t end, const Output& out) {
-  DotRange(a, rows, weights, weight_stride, k, begin, end, out);
+EYAS_SIMD_CLONES void DotFloat(Matrix<float> a, int64_t rows, Matrix<float> weights, int64_t k, int64_t begin,
+                               int64_t end, const Output& out) {
+  DotRange(a, rows, weights, k, begin, end, out);
 }
 
-EYAS_SIMD_CLONES void DotBFloat16(const float* a, int64_t rows, const bfloat16* weights,
-                                  int64_t weight_stride, int64_t k, int64_t begin, int64_t end,
-                                  const Output& out) {
-  DotRange(a, rows, weights, weight_stride, k, begin, end, out);
+EYAS_SIMD_CLONES void DotBFloat16(Matrix<float> a, int64_t rows, Matrix<bfloat16> weights, int64_t k,
+                                  int64_t begin, int64_t end, const Output& out) {
+  DotRange(a, rows, weights, k, begin, end, out);
 }
 
 // ---- b as it is, [K,N]; each element is a sum over the rows of b
@@ -168,15 +197,16 @@ EYAS_INLINE void LoadLanes(const bfloat16* source, Lanes* out) {
 }
 
 template <typename B, int rows>
-EYAS_INLINE void SumTile(const float* a, const B* b, int64_t b_stride, int64_t k, int64_t m, int64_t begin,
-                         int64_t end, const Output& out) {
+EYAS_INLINE void SumTile(Matrix<float> a, Matrix<B> b, int64_t k, int64_t m, int64_t begin, int64_t end,
+                         const Output& out) {
+  const float* x = a.data + m * a.stride;
   int64_t n = begin;
   for (; n + kLanes <= end; n += kLanes) {
     Lanes sums[rows] = {};
     for (int64_t i = 0; i < k; ++i) {
-      Lanes x;
-      LoadLanes(b + i * b_stride + n, &x);
-      for (int r = 0; r < rows; ++r) sums[r] += x * a[(m + r) * k + i];
+      Lanes values;
+      LoadLanes(b.data + i * b.stride + n, &values);
+      for (int r = 0; r < rows; ++r) sums[r] += values * x[r * a.stride + i];
     }
     for (int r = 0; r < rows; ++r) {
       for (int lane = 0; lane < kLanes; ++lane) out.Store(m + r, n + lane, sums[r][lane]);
@@ -185,29 +215,29 @@ EYAS_INLINE void SumTile(const float* a, const B* b, int64_t b_stride, int64_t k
   for (; n < end; ++n) {
     for (int r = 0; r < rows; ++r) {
       float sum = 0;
-      for (int64_t i = 0; i < k; ++i) sum += ToFloat(b[i * b_stride + n]) * a[(m + r) * k + i];
+      for (int64_t i = 0; i < k; ++i) sum += ToFloat(b.data[i * b.stride + n]) * x[r * a.stride + i];
       out.Store(m + r, n, sum);
     }
   }
 }
 
 template <typename B>
-EYAS_INLINE void SumRange(const float* a, int64_t rows, const B* b, int64_t b_stride, int64_t k,
-                          int64_t begin, int64_t end, const Output& out) {
+EYAS_INLINE void SumRange(Matrix<float> a, int64_t rows, Matrix<B> b, int64_t k, int64_t begin, int64_t end,
+                          const Output& out) {
   int64_t m = 0;
-  for (; m + 8 <= rows; m += 8) SumTile<B, 8>(a, b, b_stride, k, m, begin, end, out);
-  for (; m + 4 <= rows; m += 4) SumTile<B, 4>(a, b, b_stride, k, m, begin, end, out);
-  for (; m < rows; ++m) SumTile<B, 1>(a, b, b_stride, k, m, begin, end, out);
+  for (; m + 8 <= rows; m += 8) SumTile<B, 8>(a, b, k, m, begin, end, out);
+  for (; m + 4 <= rows; m += 4) SumTile<B, 4>(a, b, k, m, begin, end, out);
+  for (; m < rows; ++m) SumTile<B, 1>(a, b, k, m, begin, end, out);
 }
 
-EYAS_SIMD_CLONES void SumFloat(const float* a, int64_t rows, const float* b, int64_t b_stride, int64_t k,
-                               int64_t begin, int64_t end, const Output& out) {
-  SumRange(a, rows, b, b_stride, k, begin, end, out);
+EYAS_SIMD_CLONES void SumFloat(Matrix<float> a, int64_t rows, Matrix<float> b, int64_t k, int64_t begin,
+                               int64_t end, const Output& out) {
+  SumRange(a, rows, b, k, begin, end, out);
 }
 
-EYAS_SIMD_CLONES void SumBFloat16(const float* a, int64_t rows, const bfloat16* b, int64_t b_stride,
-                                  int64_t k, int64_t begin, int64_t end, const Output& out) {
-  SumRange(a, rows, b, b_stride, k, begin, end, out);
+EYAS_SIMD_CLONES void SumBFloat16(Matrix<float> a, int64_t rows, Matrix<bfloat16> b, int64_t k, int64_t begin,
+                                  int64_t end, const Output& out) {
+  SumRange(a, rows, b, k, begin, end, out);
 }
 
 // ---- rows of a as float32 [M,K]
@@ -225,13 +255,17 @@ EYAS_SIMD_CLONES void WidenRow(const bfloat16* source, int64_t stride, int64_t k
   for (; i < k; ++i) out[i] = ToFloat(source[i * stride]);
 }
 
+// Rows whose distance is a multiple of this many values compete for the same few places of the first cache.
+constexpr int64_t kAliasing = 512;
+
 Tensor PackRows(const Tensor& a, bool split) {
   const int64_t rows = a.dim(0);
   const int64_t k = a.dim(1);
-  if (a.dtype() == DType::kFloat32 && a.contiguous()) return a;
-  Tensor packed({rows, k}, DType::kFloat32);
-  float* out = packed.data<float>();
-  for (int64_t m = 0; m < rows; ++m, out += k) {
+  const bool aliases = rows > 1 && k % kAliasing == 0;
+  if (a.dtype() == DType::kFloat32 && a.contiguous() && !aliases) return a;
+  const Tensor packed({rows, aliases ? k + kLanes : k}, DType::kFloat32);
+  for (int64_t m = 0; m < rows; ++m) {
+    float* out = packed.data<float>() + m * packed.stride(0);
     if (a.dtype() == DType::kBFloat16) {
       WidenRow(a.data<bfloat16>() + m * a.stride(0), a.stride(1), k, split, out);
     } else {
@@ -240,6 +274,11 @@ Tensor PackRows(const Tensor& a, bool split) {
     }
   }
   return packed;
+}
+
+template <typename B>
+Matrix<B> RowsOf(const Tensor& tensor, int row_dim) {
+  return {tensor.data<B>(), tensor.stride(row_dim)};
 }
 
 }  // namespace
@@ -251,18 +290,18 @@ void GemmRows(const GemmProblem& problem) {
   const bool transposed = b.stride(0) == 1;
   const bool floats = b.dtype() == DType::kFloat32;
   const Tensor packed = PackRows(problem.a, transposed);
-  const float* a = packed.data<float>();
+  const Matrix<float> a = RowsOf<float>(packed, 0);
   const Output out = {problem.out.data<float>(), problem.out.stride(0), problem.bias, problem.accumulate};
-  // Bytes of b are what the time goes to: sixteen of its values a cycle at best.
+  // Measured: reading b takes as long as multiplying it by three rows.
   ParallelFor(b.dim(1), k * (rows + 3) / 8, [&](int64_t begin, int64_t end) {
     if (transposed && floats) {
-      DotFloat(a, rows, b.data<float>(), b.stride(1), k, begin, end, out);
+      DotFloat(a, rows, RowsOf<float>(b, 1), k, begin, end, out);
     } else if (transposed) {
-      DotBFloat16(a, rows, b.data<bfloat16>(), b.stride(1), k, begin, end, out);
+      DotBFloat16(a, rows, RowsOf<bfloat16>(b, 1), k, begin, end, out);
     } else if (floats) {
-      SumFloat(a, rows, b.data<float>(), b.stride(0), k, begin, end, out);
+      SumFloat(a, rows, RowsOf<float>(b, 0), k, begin, end, out);
     } else {
-      SumBFloat16(a, rows, b.data<bfloat16>(), b.stride(0), k, begin, end, out);
+      SumBFloat16(a, rows, RowsOf<bfloat16>(b, 0), k, begin, end, out);
     }
   });
 }

@@ -115,7 +115,7 @@ void WithPartials(Rows rows, float* const (&targets)[count], const Body& body) {
 }  // namespace
 
 void RmsNorm(Rows rows, const float* x, const float* weight, float eps, float* out) {
-  ParallelFor(rows.n, rows.h, [&](int64_t begin, int64_t end) {
+  ParallelFor(rows.n, 2 * rows.h, [&](int64_t begin, int64_t end) {
     RmsNormRange(end - begin, rows.h, x + begin * rows.h, weight, eps, out + begin * rows.h);
   });
 }
@@ -130,7 +130,7 @@ void RmsNormBackward(Rows rows, const float* dy, const float* x, const float* we
 }
 
 void LayerNorm(Rows rows, const float* x, const float* weight, const float* bias, float eps, float* out) {
-  ParallelFor(rows.n, rows.h, [&](int64_t begin, int64_t end) {
+  ParallelFor(rows.n, 2 * rows.h, [&](int64_t begin, int64_t end) {
     LayerNormRange(end - begin, rows.h, x + begin * rows.h, weight, bias, eps, out + begin * rows.h);
   });
 }
