@@ -45,9 +45,7 @@ export interface MatmulOptions {
   transposeB?: boolean;
   /** [N], float32, added to every row. */
   bias?: NativeTensor;
-  /** Write here instead of into a new tensor. */
-  out?: NativeTensor;
-  /** out += a·b instead of out = a·b. */
+  /** out += a·b instead of out = a·b; with `out` only. */
   accumulate?: boolean;
 }
 
@@ -123,7 +121,16 @@ export interface NativeInfo {
   bfloat16Gemm: boolean;
 }
 
-/** Everything the addon exports. Shapes: N rows, H features, V vocabulary, D head size. */
+/** Where an operation writes instead of into a new tensor; it returns nothing then. */
+export interface Out {
+  /** float32, of the result's shape. */
+  out: NativeTensor;
+}
+
+/**
+ * Everything the addon exports. Shapes: N rows, H features, V vocabulary, D head size. Operations that take `out`
+ * return nothing when it is given: a handle costs more than a small operation.
+ */
 export interface Native {
   // ---- tensors
   /** Class of all handles, for instanceof; only the functions below make them. */
@@ -154,6 +161,7 @@ export interface Native {
    * accumulation. Up to 16 rows each row's result does not depend on how many rows there are.
    */
   matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor;
+  matmul(a: NativeTensor, b: NativeTensor, options: MatmulOptions & Out): void;
 
   // ---- rows
   /** Rows of table [R,…] named by ids (int32 or int64) [N] → [N,…]; bfloat16 tables give float32. */
@@ -173,6 +181,7 @@ export interface Native {
   activation(x: NativeTensor, kind: Activation): NativeTensor;
   /** act(gate)·up */
   gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation): NativeTensor;
+  gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation, out: NativeTensor): void;
   gatedActivationBackward(
     dy: NativeTensor,
     gate: NativeTensor,
@@ -182,6 +191,7 @@ export interface Native {
 
   // ---- norms over the last dimension (float32 rows; weights float32 or bfloat16)
   rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor;
+  rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number, out: NativeTensor): void;
   /** dweight is added to. */
   rmsNormBackward(
     dy: NativeTensor,
@@ -214,6 +224,7 @@ export interface Native {
    * inverse rotates back, which is also the gradient.
    */
   rope(x: NativeTensor, cos: NativeTensor, sin: NativeTensor, inverse?: boolean): NativeTensor;
+  rope(x: NativeTensor, cos: NativeTensor, sin: NativeTensor, inverse: boolean, out: NativeTensor): void;
 
   // ---- attention
   /**
@@ -230,6 +241,14 @@ export interface Native {
     end: NativeTensor,
     options?: AttentionOptions,
   ): { out: NativeTensor; lse: NativeTensor };
+  attention(
+    q: NativeTensor,
+    k: NativeTensor,
+    v: NativeTensor,
+    begin: NativeTensor,
+    end: NativeTensor,
+    options: AttentionOptions & Out,
+  ): void;
   attentionBackward(
     dout: NativeTensor,
     q: NativeTensor,

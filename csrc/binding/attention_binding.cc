@@ -14,15 +14,18 @@ AttentionOptions ReadOptions(const Options& options) {
         {extra.RequiredTensor("k"), extra.RequiredTensor("v"), extra.RequiredTensor("rows")});
   }
   out.plain = options.Bool("plain", false);
+  out.out = options.OptionalTensor("out");
   return out;
 }
 
-// attention(q, k, v, begin, end, options?)
+// attention(q, k, v, begin, end, options?): { out, lse }, or nothing with the option out
 Napi::Value AttentionOp(const Napi::CallbackInfo& info) {
   const Args args("attention", info);
-  const AttentionResult result =
-      Attention({args.Tensor(0, "q"), args.Tensor(1, "k"), args.Tensor(2, "v"), args.Tensor(3, "begin"),
-                 args.Tensor(4, "end"), ReadOptions(args.Options(5))});
+  const AttentionArguments arguments{args.Tensor(0, "q"),   args.Tensor(1, "k"),
+                                     args.Tensor(2, "v"),   args.Tensor(3, "begin"),
+                                     args.Tensor(4, "end"), ReadOptions(args.Options(5))};
+  const AttentionResult result = Attention(arguments);
+  if (arguments.options.out.defined()) return info.Env().Undefined();
   return Record(info.Env(), {{"out", result.out}, {"lse", result.lse}});
 }
 

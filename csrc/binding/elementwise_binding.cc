@@ -48,11 +48,14 @@ Napi::Value ActivateTensor(const Napi::CallbackInfo& info) {
   return TensorWrap::Wrap(info.Env(), Activate(args.Tensor(0, "x"), ToActivation(args, 1)));
 }
 
-// gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation): NativeTensor
+// gatedActivation(gate: NativeTensor, up: NativeTensor, kind: Activation, out?: NativeTensor):
+// NativeTensor | void
 Napi::Value GatedForward(const Napi::CallbackInfo& info) {
   const Args args("gatedActivation", info);
-  return TensorWrap::Wrap(
-      info.Env(), GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"), ToActivation(args, 2)));
+  const Tensor out = args.OptionalTensor(3, "out");
+  return TensorWrap::Result(
+      info.Env(), out,
+      GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"), ToActivation(args, 2), out));
 }
 
 // gatedActivationBackward(dy: NativeTensor, gate: NativeTensor, up: NativeTensor, kind: Activation):

@@ -6,7 +6,7 @@ namespace eyas {
 
 namespace {
 
-// matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor
+// matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor | void
 Napi::Value MatmulTensors(const Napi::CallbackInfo& info) {
   const Args args("matmul", info);
   const Tensor a = args.Tensor(0, "a");
@@ -18,7 +18,7 @@ Napi::Value MatmulTensors(const Napi::CallbackInfo& info) {
   matmul.bias = options.OptionalTensor("bias");
   matmul.out = options.OptionalTensor("out");
   matmul.accumulate = options.Bool("accumulate", false);
-  return TensorWrap::Wrap(info.Env(), Matmul(a, b, matmul));
+  return TensorWrap::Result(info.Env(), matmul.out, Matmul(a, b, matmul));
 }
 
 }  // namespace

@@ -6,11 +6,12 @@ namespace eyas {
 
 namespace {
 
-// rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor
+// rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number, out?: NativeTensor): NativeTensor | void
 Napi::Value RmsNormForward(const Napi::CallbackInfo& info) {
   const Args args("rmsNorm", info);
-  return TensorWrap::Wrap(info.Env(),
-                          RmsNorm(args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Number(2, "eps")));
+  const Tensor out = args.OptionalTensor(3, "out");
+  return TensorWrap::Result(
+      info.Env(), out, RmsNorm(args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Number(2, "eps"), out));
 }
 
 // rmsNormBackward(dy: NativeTensor, x: NativeTensor, weight: NativeTensor, eps: number,

@@ -22,11 +22,14 @@ Napi::Value Tables(const Napi::CallbackInfo& info) {
   return Record(info.Env(), {{"cos", tables.cos}, {"sin", tables.sin}});
 }
 
-// rope(x: NativeTensor, cos: NativeTensor, sin: NativeTensor, inverse?: boolean): NativeTensor
+// rope(x: NativeTensor, cos: NativeTensor, sin: NativeTensor, inverse?: boolean, out?: NativeTensor):
+// NativeTensor | void
 Napi::Value Rotate(const Napi::CallbackInfo& info) {
   const Args args("rope", info);
-  return TensorWrap::Wrap(info.Env(), Rope(args.Tensor(0, "x"), args.Tensor(1, "cos"), args.Tensor(2, "sin"),
-                                           args.Bool(3, "inverse", false)));
+  const Tensor out = args.OptionalTensor(4, "out");
+  return TensorWrap::Result(info.Env(), out,
+                            Rope(args.Tensor(0, "x"), args.Tensor(1, "cos"), args.Tensor(2, "sin"),
+                                 args.Bool(3, "inverse", false), out));
 }
 
 }  // namespace

@@ -70,6 +70,11 @@ Napi::Object TensorWrap::Wrap(Napi::Env env, Tensor tensor) {
   return data->tensor_class.New(std::initializer_list<napi_value>{});
 }
 
+Napi::Value TensorWrap::Result(Napi::Env env, const Tensor& out, Tensor result) {
+  if (out.defined()) return env.Undefined();
+  return Wrap(env, std::move(result));
+}
+
 TensorWrap* TensorWrap::From(const Napi::Value& value) {
   if (value.IsEmpty() || !value.IsObject()) return nullptr;
   void* wrapped = nullptr;

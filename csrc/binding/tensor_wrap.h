@@ -17,6 +17,8 @@ class TensorWrap : public Napi::ObjectWrap<TensorWrap> {
   static void Init(Napi::Env env, Napi::Object exports);
   // A new handle.
   static Napi::Object Wrap(Napi::Env env, Tensor tensor);
+  // What an op returns: nothing where the caller gave `out`, else a new handle.
+  static Napi::Value Result(Napi::Env env, const Tensor& out, Tensor result);
   // The handle behind a value, or nullptr for any other value, objects of other addons included.
   static TensorWrap* From(const Napi::Value& value);
   // Handles that are neither disposed nor collected, in the whole process.

@@ -78,8 +78,13 @@ cpu::AttentionInput Check(const char* op, const AttentionArguments& arguments) {
 
 AttentionResult Attention(const AttentionArguments& arguments) {
   const cpu::AttentionInput input = Check("attention", arguments);
-  AttentionResult result{Tensor({input.n, input.heads, input.head_dim}, DType::kFloat32),
+  AttentionResult result{FloatsFor("attention", arguments.options.out, {input.n, input.heads, input.head_dim},
+                                   {&arguments.q, &arguments.k, &arguments.v}),
                          Tensor({input.n, input.heads}, DType::kFloat32)};
+  for (const ExtraKeys& extra : arguments.options.extras) {
+    ExpectApart("attention", result.out, extra.k);
+    ExpectApart("attention", result.out, extra.v);
+  }
   const cpu::AttentionOutput output{result.out.data<float>(), result.lse.data<float>()};
   if (arguments.options.plain) {
     cpu::PlainAttention(input, output);

@@ -18,6 +18,7 @@ struct AttentionOptions {
   std::optional<double> scale;  // 1/√D if absent
   std::vector<ExtraKeys> extras;
   bool plain = false;
+  Tensor out;  // written, if it is given, and returned as the result's
 };
 
 // q [N, heads, D]; k, v [M, kv_heads, D], float32; rows may be strided. Query i sees keys begin[i] ≤ j <

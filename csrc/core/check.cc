@@ -45,4 +45,18 @@ void ExpectContiguous(const char* op, const char* name, const Tensor& tensor) {
   }
 }
 
+void ExpectApart(const char* op, const Tensor& out, const Tensor& input) {
+  if (out.Overlaps(input)) Fail(op, "an out apart from the inputs", "memory of " + input.ToString());
+}
+
+Tensor FloatsFor(const char* op, const Tensor& out, const Dims& shape,
+                 std::initializer_list<const Tensor*> inputs) {
+  if (!out.defined()) return Tensor(shape, DType::kFloat32);
+  ExpectDType(op, "out", out, DType::kFloat32);
+  ExpectShape(op, "out", out, shape);
+  ExpectContiguous(op, "out", out);
+  for (const Tensor* input : inputs) ExpectApart(op, out, *input);
+  return out;
+}
+
 }  // namespace eyas

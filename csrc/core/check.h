@@ -1,5 +1,6 @@
 #pragma once
 
+#include <initializer_list>
 #include <string>
 
 #include "core/tensor.h"
@@ -19,5 +20,9 @@ void ExpectRank(const char* op, const char* name, const Tensor& tensor, int rank
 // -1 matches any size.
 void ExpectShape(const char* op, const char* name, const Tensor& tensor, const Dims& shape);
 void ExpectContiguous(const char* op, const char* name, const Tensor& tensor);
+void ExpectApart(const char* op, const Tensor& out, const Tensor& input);
+// A new float32 tensor where `out` is absent, else `out`: contiguous, of that shape, apart from the inputs.
+Tensor FloatsFor(const char* op, const Tensor& out, const Dims& shape,
+                 std::initializer_list<const Tensor*> inputs);
 
 }  // namespace eyas

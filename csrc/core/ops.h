@@ -9,7 +9,8 @@
 
 // The operations of lib/native.ts on tensors, products and row-wise functions; attention, vocabulary and
 // optimizer have headers of their own. Every op checks its arguments, throws std::invalid_argument "[op]
-// expected …, received …", and calls the kernels of csrc/cpu. Shapes: N rows, H features, D head size.
+// expected …, received …", and calls the kernels of csrc/cpu. Shapes: N rows, H features, D head size. Where
+// an `out` is given, the result is written there and returned.
 
 namespace eyas {
 
@@ -56,7 +57,7 @@ void ScaleInPlace(const Tensor& a, double factor);
 Tensor Multiply(const Tensor& a, const Tensor& b);
 Tensor Activate(const Tensor& x, Activation kind);
 // act(gate)·up
-Tensor GatedActivation(const Tensor& gate, const Tensor& up, Activation kind);
+Tensor GatedActivation(const Tensor& gate, const Tensor& up, Activation kind, const Tensor& out = Tensor());
 struct GatedGradients {
   Tensor dgate;
   Tensor dup;
@@ -65,7 +66,7 @@ GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate, con
                                        Activation kind);
 
 // ---- norms over the last dimension, float32 rows, float32 or bfloat16 weights (ops_norm.cc)
-Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps);
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out = Tensor());
 // dweight, where given, is added to.
 Tensor RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
                        const Tensor& dweight);
@@ -91,6 +92,7 @@ struct RopeTables {
 RopeTables MakeRopeTables(const Tensor& positions, const Tensor& inverse_frequencies,
                           const RopeTableArgs& args);
 // x [N,heads,D], cos and sin [N,F] with 2F ≤ D.
-Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse);
+Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse,
+            const Tensor& out = Tensor());
 
 }  // namespace eyas

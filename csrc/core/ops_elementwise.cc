@@ -74,11 +74,12 @@ Tensor Activate(const Tensor& x, Activation kind) {
   return out;
 }
 
-Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, Activation kind) {
+Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, Activation kind,
+                       const Tensor& out_argument) {
   Tensor gate = gate_argument;
   Tensor up = up_argument;
   const cpu::GatedRows rows = MakeGatedRows("gatedActivation", &gate, &up);
-  Tensor out(gate.shape(), DType::kFloat32);
+  Tensor out = FloatsFor("gatedActivation", out_argument, gate.shape(), {&gate_argument, &up_argument});
   cpu::GatedActivation(rows, kind, out.data<float>());
   return out;
 }

@@ -38,11 +38,11 @@ float* GradientOf(const char* op, const char* name, const Tensor& gradient, int6
 
 }  // namespace
 
-Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps) {
+Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out_argument) {
   const cpu::Rows rows = RowsOf("rmsNorm", "x", x);
   const Tensor w = WeightOf("rmsNorm", "weight", weight, rows.h);
   const Tensor source = Contiguous(x);
-  Tensor out(x.shape(), DType::kFloat32);
+  Tensor out = FloatsFor("rmsNorm", out_argument, x.shape(), {&x, &weight});
   cpu::RmsNorm(rows, source.data<float>(), w.data<float>(), static_cast<float>(eps), out.data<float>());
   return out;
 }

@@ -69,7 +69,7 @@ RopeTables MakeRopeTables(const Tensor& positions, const Tensor& inverse_frequen
   return tables;
 }
 
-Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse) {
+Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse, const Tensor& out_argument) {
   ExpectDType("rope", "x", x, DType::kFloat32);
   ExpectRank("rope", "x", x, 3);
   ExpectDType("rope", "cos", cos, DType::kFloat32);
@@ -84,7 +84,7 @@ Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse)
   const Tensor source = x.ContiguousFrom(2) ? x : Contiguous(x);
   const Tensor cosines = Contiguous(cos);
   const Tensor sines = Contiguous(sin);
-  Tensor out(x.shape(), DType::kFloat32);
+  Tensor out = FloatsFor("rope", out_argument, x.shape(), {&x, &cos, &sin});
   cpu::Rope({source.data<float>(), source.stride(0), x.dim(0), x.dim(1), x.dim(2), frequencies,
              cosines.data<float>(), sines.data<float>(), inverse},
             out.data<float>());

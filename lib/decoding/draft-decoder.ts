@@ -1,8 +1,8 @@
-import { Workspace, type LayerConfig } from '../models/decoder/layer.js';
+import { Workspaces, type LayerConfig, type Workspace } from '../models/decoder/layer.js';
 import { Rotary, type RopeTables } from '../models/rotary.js';
 import type { Eagle3Config } from '../draft/eagle3.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
-import { cast, dispose, keep, narrow, ops, reshape, scope, tensor, toInts, type Tensor } from '../tensor.js';
+import { cast, dispose, keep, narrow, ops, scope, tensor, toInts, type Tensor } from '../tensor.js';
 import { DecoderCache } from './kv-cache.js';
 
 /** Slots with known target features that a draft reads before it proposes. n slots. */
@@ -38,8 +38,9 @@ export class DraftDecoder {
   readonly #rotary: Rotary;
   readonly #cache: DecoderCache;
   readonly #layer: LayerConfig;
-  readonly #one: Workspace;
-  readonly #zero: Tensor;
+  readonly #workspaces: Workspaces;
+  /** int32 [1] each; `token`, `slot` and `end` are set in every step. */
+  readonly #scalars: { zero: Tensor; token: Tensor; slot: Tensor; end: Tensor };
 
   /** @param weights named as `eagle3Shapes` says; they are copied */
   constructor(
@@ -73,8 +74,9 @@ export class DraftDecoder {
     this.#rotary = new Rotary(config.rotary);
     this.#cache = new DecoderCache({ ...config, numLayers: 1 });
     this.#layer = { ...config, activation: 'silu' };
-    this.#one = new Workspace(1, this.#layer);
-    this.#zero = keep(ops.zeros([1], 'int32'));
+    this.#workspaces = new Workspaces(this.#layer);
+    const scalar = (): Tensor => keep(ops.zeros([1], 'int32'));
+    this.#scalars = { zero: scalar(), token: scalar(), slot: scalar(), end: scalar() };
   }
 
   /** Forgets the sequence. */
@@ -91,57 +93,63 @@ export class DraftDecoder {
     const rows = context.positions.length / axes;
     const length = this.#cache.length + rows;
     this.#cache.reserve(length + count);
-    return scope(() => {
-      const proposals = new Int32Array(count);
-      let hidden = this.#read(context, rows);
-      const last = Float32Array.from({ length: axes * count }, (_, i) => {
-        const axis = Math.floor(i / count);
-        return context.positions[(axis + 1) * rows - 1]! + (i % count);
-      });
-      const tables = this.#rotary.tables(tensor(last, [axes, count]));
-      for (let k = 0; k < count; k++) {
-        if (k > 0) hidden = this.#step(proposals[k - 1]!, hidden, rowOf(tables, k), length + k);
-        const normed = ops.rmsNorm(hidden, this.#weights.norm, this.config.rmsNormEps);
-        const logits = ops.matmul(normed, this.#weights.lmHead, { transposeB: true });
-        proposals[k] = this.vocabulary.targetIds[toInts(ops.argmax(logits))[0]!]!;
-      }
-      return proposals;
-    });
+    return this.#workspaces.use(1, (one) =>
+      scope(() => {
+        const proposals = new Int32Array(count);
+        const hidden = this.#read(context, rows, one);
+        const last = Float32Array.from({ length: axes * count }, (_, i) => {
+          const axis = Math.floor(i / count);
+          return context.positions[(axis + 1) * rows - 1]! + (i % count);
+        });
+        const tables = this.#rotary.tables(tensor(last, [axes, count]));
+        for (let k = 0; k < count; k++) {
+          if (k > 0) this.#step(proposals[k - 1]!, hidden, rowOf(tables, k), length + k, one);
+          ops.rmsNorm(hidden, this.#weights.norm, this.config.rmsNormEps, one.normed);
+          const best = toInts(ops.linearArgmax(one.normed, this.#weights.lmHead));
+          proposals[k] = this.vocabulary.targetIds[best[0]!]!;
+        }
+        return proposals;
+      }),
+    );
   }
 
   dispose(): void {
     dispose({ ...this.#weights });
-    dispose(this.#zero);
+    dispose(this.#scalars);
     this.#rotary.dispose();
     this.#cache.dispose();
-    this.#one.dispose();
+    this.#workspaces.dispose();
   }
 
   /** Stores keys and values of the new slots; the layer's output at the last of them, [1, H]. */
-  #read({ features, embeddings, positions }: DraftContext, rows: number): Tensor {
+  #read({ features, embeddings, positions }: DraftContext, rows: number, one: Workspace): Tensor {
     const start = this.#cache.length;
     const hidden = ops.matmul(features, this.#weights.fc, { transposeB: true });
-    const buffers = rows === 1 ? this.#one : new Workspace(rows, this.#layer);
-    try {
+    const lastRow = (t: Tensor) => narrow(t, 0, rows - 1, 1);
+    this.#workspaces.use(rows, (buffers) => {
       const tables = this.#rotary.tables(tensor(positions, [this.config.axes, rows]));
       this.#project(embeddings, hidden, buffers);
-      this.#store(start, ops.rope(buffers.k, tables.cos, tables.sin), buffers.v);
+      ops.rope(buffers.k, tables.cos, tables.sin, false, buffers.rotatedK);
+      this.#cache.write(0, buffers.rotatedK, buffers.v);
       this.#cache.extend(rows);
-      const lastRow = (t: Tensor) => narrow(t, 0, rows - 1, 1);
-      const q = ops.rope(lastRow(buffers.q), lastRow(tables.cos), lastRow(tables.sin));
-      return this.#finish(q, lastRow(hidden), start + rows);
-    } finally {
-      if (buffers !== this.#one) buffers.dispose();
-    }
+      ops.rope(lastRow(buffers.q), lastRow(tables.cos), lastRow(tables.sin), false, one.rotatedQ);
+    });
+    const last = lastRow(hidden);
+    this.#finish(last, start + rows, one);
+    return last;
   }
 
-  /** One proposed token: its row lies behind the slots. */
-  #step(token: number, hidden: Tensor, tables: RopeTables, keys: number): Tensor {
-    const buffers = this.#one;
-    const embedding = ops.gatherRows(this.embedTokens, tensor(Int32Array.of(token), [1]));
-    this.#project(embedding, hidden, buffers);
-    this.#store(keys - 1, ops.rope(buffers.k, tables.cos, tables.sin), buffers.v);
-    return this.#finish(ops.rope(buffers.q, tables.cos, tables.sin), hidden, keys);
+  /** One proposed token: its row lies behind the slots. `hidden` [1, H] becomes the layer's output. */
+  #step(token: number, hidden: Tensor, { cos, sin }: RopeTables, keys: number, one: Workspace): void {
+    const { token: id, slot } = this.#scalars;
+    id.fill(token);
+    slot.fill(keys - 1);
+    this.#project(ops.gatherRows(this.embedTokens, id), hidden, one);
+    ops.rope(one.q, cos, sin, false, one.rotatedQ);
+    ops.rope(one.k, cos, sin, false, one.rotatedK);
+    ops.scatterRows(this.#cache.keys[0]!, slot, one.rotatedK);
+    ops.scatterRows(this.#cache.values[0]!, slot, one.v);
+    this.#finish(hidden, keys, one);
   }
 
   #project(embeddings: Tensor, hidden: Tensor, buffers: Workspace): void {
@@ -151,23 +159,19 @@ export class DraftDecoder {
     ops.matmul(input, qkv, { transposeB: true, out: buffers.qkv });
   }
 
-  #store(row: number, k: Tensor, v: Tensor): void {
-    this.#cache.write(0, k, v, row);
-  }
-
-  /** Attention of one query over the first `keys` rows, then the rest of the layer; [1, H], before the final norm. */
-  #finish(q: Tensor, hidden: Tensor, keys: number): Tensor {
+  /** Attention of one rotated query over the first `keys` rows, then the rest of the layer, added to `hidden` [1, H]. */
+  #finish(hidden: Tensor, keys: number, one: Workspace): void {
     const { output, postNorm, gateUp, down } = this.#weights;
-    const { numHeads, headDim, rmsNormEps } = this.config;
-    const end = tensor(Int32Array.of(keys), [1]);
-    const { out } = ops.attention(q, this.#cache.keys[0]!, this.#cache.values[0]!, this.#zero, end);
-    const attended = ops.matmul(reshape(out, [1, numHeads * headDim]), output, { transposeB: true });
-    const residual = ops.add(hidden, attended);
-    const normed = ops.rmsNorm(residual, postNorm, rmsNormEps);
-    ops.matmul(normed, gateUp, { transposeB: true, out: this.#one.gateUp });
-    const gated = ops.gatedActivation(this.#one.gate, this.#one.up, this.#layer.activation);
-    ops.matmul(gated, down, { transposeB: true, out: residual, accumulate: true });
-    return residual;
+    const { zero, end } = this.#scalars;
+    end.fill(keys);
+    ops.attention(one.rotatedQ, this.#cache.keys[0]!, this.#cache.values[0]!, zero, end, {
+      out: one.attended,
+    });
+    ops.matmul(one.merged, output, { transposeB: true, out: hidden, accumulate: true });
+    ops.rmsNorm(hidden, postNorm, this.config.rmsNormEps, one.normed);
+    ops.matmul(one.normed, gateUp, { transposeB: true, out: one.gateUp });
+    ops.gatedActivation(one.gate, one.up, this.#layer.activation, one.gated);
+    ops.matmul(one.gated, down, { transposeB: true, out: hidden, accumulate: true });
   }
 }
 

@@ -37,7 +37,7 @@ function measure([m, k, n], dtype) {
   const weights = wide.cast(dtype);
   const out = native.zeros([m, n], 'float32');
   const options = { transposeB: true, out };
-  const run = () => native.matmul(a, weights, options).dispose();
+  const run = () => native.matmul(a, weights, options);
   run(); // warm up: primitives, pages
   const calls = Math.max(1, Math.round(2e6 / (m * k * n)));
   let best = Infinity;

@@ -93,10 +93,10 @@ describe('matmul', () => {
             const rounded = dtype === 'bfloat16';
             const product = matmulReference(operand(a, rounded), operand(b, rounded), [m, k, n], transposeB);
             const withBias = product.map((x, i) => x + toFloats(bias)[i % n]!);
-            const options: MatmulOptions = { transposeB, bias, out };
             const weights = cast(b, dtype);
 
-            expectClose(toFloats(ops.matmul(a, weights, options)), withBias);
+            expectClose(toFloats(ops.matmul(a, weights, { transposeB, bias })), withBias);
+            ops.matmul(a, weights, { transposeB, bias, out });
             expectClose(toFloats(out), withBias);
             ops.matmul(a, weights, { transposeB, out, accumulate: true });
             expectClose(
@@ -231,17 +231,23 @@ describe('matmul refuses', () => {
     ],
     [
       'an out of another shape',
-      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: zeros(5, 2) }),
+      () => {
+        ops.matmul(zeros(2, 3), zeros(3, 5), { out: zeros(5, 2) });
+      },
       '[matmul] expected shape [2,5] for out, received float32 [5,2]',
     ],
     [
       'an out of another dtype',
-      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: ops.zeros([2, 5], 'bfloat16') }),
+      () => {
+        ops.matmul(zeros(2, 3), zeros(3, 5), { out: ops.zeros([2, 5], 'bfloat16') });
+      },
       '[matmul] expected float32 for out, received bfloat16 [2,5]',
     ],
     [
       'an out with spread rows',
-      () => ops.matmul(zeros(2, 3), zeros(3, 5), { out: transpose(zeros(5, 2), 0, 1) }),
+      () => {
+        ops.matmul(zeros(2, 3), zeros(3, 5), { out: transpose(zeros(5, 2), 0, 1) });
+      },
       '[matmul] expected contiguous rows for out, received strides [1,2]',
     ],
     [

@@ -2,23 +2,20 @@ import { DecoderCache } from '../../decoding/kv-cache.js';
 import { clone, dispose, keep, narrow, ops, scope, tensor, type Tensor } from '../../tensor.js';
 import { Rotary, type RopeTables } from '../rotary.js';
 import type { KVCache, PrefillOptions, PrefillResult, Target, TargetInfo } from '../target.js';
-import { TransformerLayer, Workspace, type Attend, type LayerConfig } from './layer.js';
+import { TransformerLayer, Workspaces, type Attend, type LayerConfig } from './layer.js';
 import type { Packed } from './pack.js';
 import { Taps } from './taps.js';
 import type { DecoderWeights } from './weights.js';
 
-/** Buffers for so many rows are kept from one decode to the next; more rows get their own. */
-const keptRows = 16;
-
 /** {@link Attend} in the layer of that index. */
-type AttendInLayer = (layer: number, ...heads: Parameters<Attend>) => Tensor;
+type AttendInLayer = (layer: number, ...heads: Parameters<Attend>) => void;
 
 /** Causal text decoder over packed rows and KV caches; knows nothing of media. */
 export class Decoder {
   readonly #config: LayerConfig;
   readonly #layers: TransformerLayer[];
   readonly #rotary: Rotary;
-  readonly #workspaces: (Workspace | undefined)[] = [];
+  readonly #workspaces: Workspaces;
 
   /** Takes over the weights. */
   constructor(
@@ -30,6 +27,7 @@ export class Decoder {
     this.#config = { ...info, activation };
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
     this.#rotary = new Rotary(info.rotary);
+    this.#workspaces = new Workspaces(this.#config);
   }
 
   /** Embeddings of tokens, float32 [N, H]; an id outside the vocabulary is an error. */
@@ -53,12 +51,12 @@ export class Decoder {
       const begin = tensor(packed.begin, [rows]);
       const end = tensor(packed.end, [rows]);
       const tables = this.#rotary.tables(tensor(packed.positions, [packed.axes, rows]));
-      const lastHiddenStates = this.#run(x, tables, taps, (layer, q, k, v) => {
+      const lastHiddenStates = this.#run(x, tables, taps, (layer, q, k, v, out) => {
         caches?.forEach((cache, s) => {
           const length = starts[s + 1]! - starts[s]!;
           cache.write(layer, narrow(k, 0, starts[s]!, length), narrow(v, 0, starts[s]!, length));
         });
-        return ops.attention(q, k, v, begin, end).out;
+        ops.attention(q, k, v, begin, end, { out });
       });
       caches?.forEach((cache, s) => {
         cache.extend(starts[s + 1]! - starts[s]!);
@@ -103,12 +101,12 @@ export class Decoder {
       const begin = ops.zeros([rows], 'int32');
       const end = tensor(ends, [rows]);
       const tables = this.#rotary.tables(tensor(positions, [1, rows]));
-      const lastHiddenStates = this.#run(this.embed(ids), tables, taps, (layer, q, k, v) => {
+      const lastHiddenStates = this.#run(this.embed(ids), tables, taps, (layer, q, k, v, out) => {
         const keys = store.keys[layer]!;
         const values = store.values[layer]!;
         ops.scatterRows(keys, slot, k);
         ops.scatterRows(values, slot, v);
-        return ops.attention(q, keys, values, begin, end).out;
+        ops.attention(q, keys, values, begin, end, { out });
       });
       store.extend(rows);
       return { auxHiddenStates: taps.aux, lastHiddenStates };
@@ -121,31 +119,21 @@ export class Decoder {
   }
 
   dispose(): void {
-    for (const workspace of this.#workspaces) workspace?.dispose();
-    this.#workspaces.length = 0;
+    this.#workspaces.dispose();
     this.#rotary.dispose();
     dispose(this.weights);
   }
 
   /** All layers and the final norm. */
   #run(x: Tensor, tables: RopeTables, taps: Taps, attend: AttendInLayer): Tensor {
-    const rows = x.shape[0]!;
-    const buffers = this.#workspace(rows);
-    try {
+    this.#workspaces.use(x.shape[0]!, (buffers) => {
       this.#layers.forEach((layer, i) => {
         taps.capture(i, x);
-        layer.forward(x, tables, (q, k, v) => attend(i, q, k, v), buffers);
+        layer.forward(x, tables, (...heads) => { attend(i, ...heads); }, buffers);
       });
-    } finally {
-      if (rows > keptRows) buffers.dispose();
-    }
+    });
     taps.capture(this.#layers.length, x);
     return ops.rmsNorm(x, this.weights.finalNorm, this.info.rmsNormEps);
-  }
-
-  #workspace(rows: number): Workspace {
-    if (rows > keptRows) return new Workspace(rows, this.#config);
-    return (this.#workspaces[rows] ??= new Workspace(rows, this.#config));
   }
 
   #owned(cache: KVCache): DecoderCache {

@@ -1,9 +1,10 @@
 import type { Activation } from '../../native.js';
-import { dispose, keep, ops, reshape, scope, type Tensor } from '../../tensor.js';
+import { dispose, keep, ops, scope, type Tensor } from '../../tensor.js';
 import type { RopeTables } from '../rotary.js';
 
 /** Sizes that a pre-norm transformer layer needs beside its weights. */
 export interface LayerConfig {
+  hiddenSize: number;
   numHeads: number;
   numKeyValueHeads: number;
   headDim: number;
@@ -36,8 +37,8 @@ export interface LayerWeights {
   downBias?: Tensor;
 }
 
-/** Attends with rotated q [N, heads, D] to k and v [N, kvHeads, D], or to more keys that it knows → [N, heads, D]. */
-export type Attend = (q: Tensor, k: Tensor, v: Tensor) => Tensor;
+/** Attends with rotated q [N, heads, D] to k and v [N, kvHeads, D], or to more keys that it knows, into out [N, heads, D]. */
+export type Attend = (q: Tensor, k: Tensor, v: Tensor, out: Tensor) => void;
 
 /** Buffers for N rows that the layers of one pass write in turn. q, k, v, gate and up are views of the products. */
 export class Workspace {
@@ -46,29 +47,73 @@ export class Workspace {
   readonly q: Tensor;
   readonly k: Tensor;
   readonly v: Tensor;
+  /** [N, H]: what a product reads. */
+  readonly normed: Tensor;
+  /** [N, heads, D] and [N, kvHeads, D] */
+  readonly rotatedQ: Tensor;
+  readonly rotatedK: Tensor;
+  /** [N, heads, D]; merged [N, heads·D] is the same memory. */
+  readonly attended: Tensor;
+  readonly merged: Tensor;
   /** [N, 2·I]; gate and up [N, I] are its halves. */
   readonly gateUp: Tensor;
   readonly gate: Tensor;
   readonly up: Tensor;
+  /** [N, I] */
+  readonly gated: Tensor;
 
   constructor(
     readonly rows: number,
-    { numHeads, numKeyValueHeads, headDim, intermediateSize }: LayerConfig,
+    { hiddenSize, numHeads, numKeyValueHeads, headDim, intermediateSize }: LayerConfig,
   ) {
     const heads = numHeads + 2 * numKeyValueHeads;
-    this.qkv = keep(ops.zeros([rows, heads * headDim], 'float32'));
+    const floats = (...shape: number[]): Tensor => keep(ops.zeros([rows, ...shape], 'float32'));
+    this.normed = floats(hiddenSize);
+    this.qkv = floats(heads * headDim);
     const split = this.qkv.reshape([rows, heads, headDim]);
     this.q = split.narrow(1, 0, numHeads);
     this.k = split.narrow(1, numHeads, numKeyValueHeads);
     this.v = split.narrow(1, numHeads + numKeyValueHeads, numKeyValueHeads);
     split.dispose();
-    this.gateUp = keep(ops.zeros([rows, 2 * intermediateSize], 'float32'));
+    this.rotatedQ = floats(numHeads, headDim);
+    this.rotatedK = floats(numKeyValueHeads, headDim);
+    this.attended = floats(numHeads, headDim);
+    this.merged = this.attended.reshape([rows, numHeads * headDim]);
+    this.gateUp = floats(2 * intermediateSize);
     this.gate = this.gateUp.narrow(1, 0, intermediateSize);
     this.up = this.gateUp.narrow(1, intermediateSize, intermediateSize);
+    this.gated = floats(intermediateSize);
   }
 
   dispose(): void {
-    dispose([this.qkv, this.q, this.k, this.v, this.gateUp, this.gate, this.up]);
+    const { normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged, gateUp, gate, up, gated } = this;
+    dispose([normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged, gateUp, gate, up, gated]);
+  }
+}
+
+/** Buffers for so many rows are kept from one pass to the next. */
+const keptRows = 16;
+
+/** Workspaces of passes of one decoder. */
+export class Workspaces {
+  readonly #kept: (Workspace | undefined)[] = [];
+
+  constructor(private readonly config: LayerConfig) {}
+
+  /** Runs a pass with buffers for its rows. */
+  use<T>(rows: number, pass: (buffers: Workspace) => T): T {
+    if (rows <= keptRows) return pass((this.#kept[rows] ??= new Workspace(rows, this.config)));
+    const buffers = new Workspace(rows, this.config);
+    try {
+      return pass(buffers);
+    } finally {
+      buffers.dispose();
+    }
+  }
+
+  dispose(): void {
+    for (const workspace of this.#kept) workspace?.dispose();
+    this.#kept.length = 0;
   }
 }
 
@@ -84,20 +129,22 @@ export class TransformerLayer {
 
   /** Adds attention and MLP to the residual stream `x` [N, H] in place. */
   forward(x: Tensor, { cos, sin }: RopeTables, attend: Attend, buffers: Workspace): void {
-    const { rmsNormEps: eps, numHeads, headDim, activation } = this.config;
+    const { rmsNormEps: eps, activation } = this.config;
+    const { normed, rotatedQ, rotatedK, attended, merged, gated } = buffers;
     const w = this.weights;
     scope(() => {
-      const input = ops.rmsNorm(x, w.inputNorm, eps);
-      ops.matmul(input, w.qkv, { transposeB: true, bias: w.qkvBias, out: buffers.qkv });
+      ops.rmsNorm(x, w.inputNorm, eps, normed);
+      ops.matmul(normed, w.qkv, { transposeB: true, bias: w.qkvBias, out: buffers.qkv });
       const q = w.queryNorm ? ops.rmsNorm(buffers.q, w.queryNorm, eps) : buffers.q;
       const k = w.keyNorm ? ops.rmsNorm(buffers.k, w.keyNorm, eps) : buffers.k;
-      const attended = attend(ops.rope(q, cos, sin), ops.rope(k, cos, sin), buffers.v);
-      const merged = reshape(attended, [buffers.rows, numHeads * headDim]);
+      ops.rope(q, cos, sin, false, rotatedQ);
+      ops.rope(k, cos, sin, false, rotatedK);
+      attend(rotatedQ, rotatedK, buffers.v, attended);
       ops.matmul(merged, w.output, { transposeB: true, bias: w.outputBias, out: x, accumulate: true });
 
-      const middle = ops.rmsNorm(x, w.postAttentionNorm, eps);
-      ops.matmul(middle, w.gateUp, { transposeB: true, bias: w.gateUpBias, out: buffers.gateUp });
-      const gated = ops.gatedActivation(buffers.gate, buffers.up, activation);
+      ops.rmsNorm(x, w.postAttentionNorm, eps, normed);
+      ops.matmul(normed, w.gateUp, { transposeB: true, bias: w.gateUpBias, out: buffers.gateUp });
+      ops.gatedActivation(buffers.gate, buffers.up, activation, gated);
       ops.matmul(gated, w.down, { transposeB: true, bias: w.downBias, out: x, accumulate: true });
     });
   }

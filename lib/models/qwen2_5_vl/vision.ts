@@ -42,6 +42,7 @@ export class VisionTower {
     for (const weight of Object.values(others)) keep(weight);
     const headDim = config.hiddenSize / config.numHeads;
     this.#layerConfig = {
+      hiddenSize: config.hiddenSize,
       numHeads: config.numHeads,
       numKeyValueHeads: config.numHeads,
       headDim,
@@ -77,7 +78,7 @@ export class VisionTower {
       try {
         this.#blocks.forEach((block, i) => {
           const { begin, end } = this.config.fullAttentionBlockIndexes.includes(i) ? frames : windows;
-          block.forward(x, tables, (q, k, v) => ops.attention(q, k, v, begin, end).out, buffers);
+          block.forward(x, tables, (q, k, v, out) => { ops.attention(q, k, v, begin, end, { out }); }, buffers);
         });
       } finally {
         buffers.dispose();

