@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <array>
 #include <dnnl.hpp>
 #include <functional>
@@ -111,12 +112,41 @@ class GemmCache {
   std::unordered_map<Key, Entries::iterator, KeyHash> index_;
 };
 
+// Multiply-adds up to which making a primitive for a shape that may not come again costs more than the
+// general product takes: row counts differ from batch to batch.
+constexpr int64_t kOneOffWork = int64_t{1} << 26;
+
+// float32 by the library's general product, which needs no primitive.
+void GemmFloat(const GemmProblem& problem) {
+  const int64_t m = problem.a.dim(0), n = problem.b.dim(1), k = problem.a.dim(1), ldc = problem.out.stride(0);
+  float* out = problem.out.data<float>();
+  if (problem.bias != nullptr) {
+    for (int64_t i = 0; i < m; ++i) {
+      float* row = out + i * ldc;
+      for (int64_t j = 0; j < n; ++j) row[j] = problem.bias[j] + (problem.accumulate ? row[j] : 0.0f);
+    }
+  }
+  const auto layout = [](const Tensor& t) { return t.stride(1) == 1 ? 'N' : 'T'; };
+  // The stride of a dimension of size one is never used, but the library checks it.
+  const auto leading = [](const Tensor& t) {
+    const int unit = t.stride(1) == 1 ? 1 : 0;
+    return std::max(t.stride(1 - unit), t.dim(unit));
+  };
+  const float beta = problem.accumulate || problem.bias != nullptr ? 1.0f : 0.0f;
+  dnnl_sgemm(layout(problem.a), layout(problem.b), m, n, k, 1.0f, problem.a.data<float>(), leading(problem.a),
+             problem.b.data<float>(), leading(problem.b), beta, out, ldc);
+}
+
 }  // namespace
 
 void GemmOneDnn(const GemmProblem& problem) {
   ApplyThreads();
   const Tensor& a = problem.a;
   const Tensor& b = problem.b;
+  if (a.dtype() == DType::kFloat32 && a.dim(0) * a.dim(1) * b.dim(1) <= kOneOffWork) {
+    GemmFloat(problem);
+    return;
+  }
   const Key key = {a.dim(0),
                    a.dim(1),
                    b.dim(1),
