@@ -48,9 +48,11 @@ int64_t BackwardScratch(const AttentionInput& in) {
 
 int64_t DecodeScratch(const AttentionInput& in, int64_t keys) {
   const int64_t width = RoundUp(in.head_dim, kMaxLanes);
-  // query, sums, scores
+  // query, sums and scores; queries and keys transposed
   return in.n * in.group() *
-         ((1 + kDecodeSums) * width + RoundUp(keys + static_cast<int64_t>(in.extras.size()), kMaxLanes));
+             ((1 + kDecodeSums) * width + RoundUp(keys + static_cast<int64_t>(in.extras.size()), kMaxLanes) +
+              in.head_dim) +
+         in.head_dim * kBlockKeys;
 }
 
 const float* PackedKeys::Panel(int64_t head, int64_t block) const {
