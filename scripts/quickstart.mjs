@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url';
 import { evaluate, exportDraft, train, verifyDraft } from '../dist/index.js';
 import { runWithProgress } from '../dist/cli/run.js';
 import { formatTable } from '../dist/cli/table.js';
+import { native } from '../dist/native.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const model = join(root, 'models', 'tiny-qwen2.5-vl');
@@ -22,7 +23,13 @@ const config = {
   draft: { vocabSize: 640 },
   ttt: { steps: chainLength },
   optimizer: { learningRate: 3e-3 },
-  training: { epochs: 10, batchTokens: 4096, evalEvery: 50, saveEvery: 100 },
+  training: {
+    epochs: 14,
+    batchTokens: 4096,
+    dtype: native.info().bfloat16Gemm ? 'bfloat16' : 'float32',
+    evalEvery: 50,
+    saveEvery: 100,
+  },
 };
 
 const say = (title) => console.log(`\n== ${title}`);

@@ -3,6 +3,7 @@ import { Rotary, type RopeTables } from '../models/rotary.js';
 import type { Eagle3Config } from '../draft/eagle3.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
 import { cast, dispose, keep, narrow, ops, scope, tensor, toInts, type Tensor } from '../tensor.js';
+import { native } from '../native.js';
 import { DecoderCache } from './kv-cache.js';
 
 /** Slots with known target features that a draft reads before it proposes. n slots. */
@@ -40,15 +41,21 @@ export class DraftDecoder {
   readonly #layer: LayerConfig;
   readonly #workspaces: Workspaces;
   /** int32 [1] each; `token`, `slot` and `end` are set in every step. */
+  /** [1, 2H]: what q, k and v of one token read, and its halves. */
+  readonly #input: { whole: Tensor; embedding: Tensor; hidden: Tensor };
   readonly #scalars: { zero: Tensor; token: Tensor; slot: Tensor; end: Tensor };
 
-  /** @param weights named as `eagle3Shapes` says; they are copied */
+  /**
+   * @param weights named as `eagle3Shapes` says; they are copied
+   * @param dtype of the matrices: bfloat16, as they are exported and served, where the CPU multiplies it. Proposals are only
+   *   proposed: their rounding cannot reach the text
+   */
   constructor(
     readonly config: Eagle3Config,
     weights: Record<string, Tensor>,
     readonly vocabulary: DraftVocabulary,
     readonly embedTokens: Tensor,
-    dtype: 'float32' | 'bfloat16' = 'float32',
+    dtype: 'float32' | 'bfloat16' = native.info().bfloat16Gemm ? 'bfloat16' : 'float32',
   ) {
     const w = (...names: string[]) =>
       keep(
@@ -76,6 +83,9 @@ export class DraftDecoder {
     this.#layer = { ...config, activation: 'silu' };
     this.#workspaces = new Workspaces(this.#layer);
     const scalar = (): Tensor => keep(ops.zeros([1], 'int32'));
+    const input = keep(ops.zeros([1, 2 * config.hiddenSize], 'float32'));
+    const half = (at: number): Tensor => input.narrow(1, at, config.hiddenSize);
+    this.#input = { whole: input, embedding: half(0), hidden: half(config.hiddenSize) };
     this.#scalars = { zero: scalar(), token: scalar(), slot: scalar(), end: scalar() };
   }
 
@@ -116,6 +126,7 @@ export class DraftDecoder {
   dispose(): void {
     dispose({ ...this.#weights });
     dispose(this.#scalars);
+    dispose(this.#input);
     this.#rotary.dispose();
     this.#cache.dispose();
     this.#workspaces.dispose();
@@ -123,12 +134,18 @@ export class DraftDecoder {
 
   /** Stores keys and values of the new slots; the layer's output at the last of them, [1, H]. */
   #read({ features, embeddings, positions }: DraftContext, rows: number, one: Workspace): Tensor {
+    const { axes, rmsNormEps } = this.config;
     const start = this.#cache.length;
     const hidden = ops.matmul(features, this.#weights.fc, { transposeB: true });
     const lastRow = (t: Tensor) => narrow(t, 0, rows - 1, 1);
     this.#workspaces.use(rows, (buffers) => {
-      const tables = this.#rotary.tables(tensor(positions, [this.config.axes, rows]));
-      this.#project(embeddings, hidden, buffers);
+      const tables = this.#rotary.tables(tensor(positions, [axes, rows]));
+      const { inputNorm, hiddenNorm, qkv } = this.#weights;
+      const normed = [
+        ops.rmsNorm(embeddings, inputNorm, rmsNormEps),
+        ops.rmsNorm(hidden, hiddenNorm, rmsNormEps),
+      ];
+      ops.matmul(ops.cat(normed, 1), qkv, { transposeB: true, out: buffers.qkv });
       ops.rope(buffers.k, tables.cos, tables.sin, false, buffers.rotatedK);
       this.#cache.write(0, buffers.rotatedK, buffers.v);
       this.#cache.extend(rows);
@@ -144,19 +161,16 @@ export class DraftDecoder {
     const { token: id, slot } = this.#scalars;
     id.fill(token);
     slot.fill(keys - 1);
-    this.#project(ops.gatherRows(this.embedTokens, id), hidden, one);
+    const { inputNorm, hiddenNorm, qkv } = this.#weights;
+    const eps = this.config.rmsNormEps;
+    ops.rmsNorm(ops.gatherRows(this.embedTokens, id), inputNorm, eps, this.#input.embedding);
+    ops.rmsNorm(hidden, hiddenNorm, eps, this.#input.hidden);
+    ops.matmul(this.#input.whole, qkv, { transposeB: true, out: one.qkv });
     ops.rope(one.q, cos, sin, false, one.rotatedQ);
     ops.rope(one.k, cos, sin, false, one.rotatedK);
     ops.scatterRows(this.#cache.keys[0]!, slot, one.rotatedK);
     ops.scatterRows(this.#cache.values[0]!, slot, one.v);
     this.#finish(hidden, keys, one);
-  }
-
-  #project(embeddings: Tensor, hidden: Tensor, buffers: Workspace): void {
-    const { inputNorm, hiddenNorm, qkv } = this.#weights;
-    const eps = this.config.rmsNormEps;
-    const input = ops.cat([ops.rmsNorm(embeddings, inputNorm, eps), ops.rmsNorm(hidden, hiddenNorm, eps)], 1);
-    ops.matmul(input, qkv, { transposeB: true, out: buffers.qkv });
   }
 
   /** Attention of one rotated query over the first `keys` rows, then the rest of the layer, added to `hidden` [1, H]. */

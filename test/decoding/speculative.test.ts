@@ -37,7 +37,7 @@ function open(checkpoint: string, serving: ServingOptions, seed: number) {
     { seed, std: 0.15, lmHead: target.lmHead, finalNorm: target.finalNorm },
     vocabulary,
   );
-  const decoder = new DraftDecoder(config, weights, vocabulary, target.embedTokens);
+  const decoder = new DraftDecoder(config, weights, vocabulary, target.embedTokens, 'float32');
   const draft = new Eagle3Draft(config, weights, { compute: 'float32', trained: false });
   onTestFinished(() => {
     decoder.dispose();
