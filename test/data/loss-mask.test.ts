@@ -1,7 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { maskFromSpans, renderConversation } from '../../lib/data/loss-mask.js';
-import { expandPlaceholders } from '../../lib/data/placeholders.js';
 import type { Message } from '../../lib/models/target.js';
 import { ChatTemplate, loadChatTemplate } from '../../lib/text/chat-template.js';
 import { loadTokenizer } from '../../lib/text/tokenizer.js';
@@ -9,7 +8,6 @@ import { conversations, tokenizerDirectory } from '../text/fixtures.js';
 
 const tokenizer = loadTokenizer(tokenizerDirectory);
 const template = loadChatTemplate(tokenizerDirectory, tokenizer);
-const IMAGE = '<|image_pad|>';
 
 const withSource = (source: string) =>
   new ChatTemplate(source, { file: 'template', specialTokens: {}, endOfTurn: ['</s>', '</s></s>'] });
@@ -104,33 +102,5 @@ describe('renderConversation and maskFromSpans', () => {
     expect(() => renderConversation(template, calls)).toThrow(
       'message 1: tool_calls of the assistant are not supported',
     );
-  });
-});
-
-describe('expandPlaceholders', () => {
-  it('repeats each placeholder and moves spans', () => {
-    const text = `a${IMAGE}b${IMAGE}[cd]<|video_pad|>[e]`;
-    const spans = ['[cd]', '[e]'].map((s): [number, number] => [text.indexOf(s), text.indexOf(s) + s.length]);
-    const expanded = expandPlaceholders(text, spans, { [IMAGE]: [3, 1], '<|video_pad|>': [2] });
-    expect(expanded.text).toBe(`a${IMAGE.repeat(3)}b${IMAGE}[cd]${'<|video_pad|>'.repeat(2)}[e]`);
-    expect(expanded.spans.map(([start, end]) => expanded.text.slice(start, end))).toEqual(['[cd]', '[e]']);
-  });
-
-  it('keeps the mask of a conversation with media', () => {
-    const { messages } = conversations.cases[13]!;
-    const { text, assistantSpans } = renderConversation(template, messages);
-    const expanded = expandPlaceholders(text, assistantSpans, { [IMAGE]: [4, 5], '<|video_pad|>': [7] });
-    const { ids, offsets } = tokenizer.encodeWithOffsets(expanded.text);
-    expect(ids.filter((id) => id === tokenizer.tokenToId(IMAGE))).toHaveLength(9);
-    const mask = maskFromSpans(offsets, expanded.spans);
-    const answers = 'The same, but blue.<|im_end|>It moves.<|im_end|>';
-    expect(tokenizer.decode(ids.filter((_, i) => mask[i] === 1))).toBe(answers);
-  });
-
-  it('refuses counts that do not fit the text', () => {
-    expect(() => expandPlaceholders(IMAGE, [], { [IMAGE]: [1, 2] })).toThrow(
-      `[expandPlaceholders] expected 2 ${IMAGE} in the text, received 1`,
-    );
-    expect(() => expandPlaceholders(IMAGE, [], { [IMAGE]: [] })).toThrow('expected 0');
   });
 });

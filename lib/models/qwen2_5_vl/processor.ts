@@ -131,14 +131,15 @@ export class Qwen2_5VLProcessor implements Processor {
       tools: record.tools,
       addGenerationPrompt: options.addGenerationPrompt,
     });
-    const counts = kinds.map((kind) => [
-      this.#placeholders[kind],
-      media.filter((medium) => medium.kind === kind).map(({ tokens }) => tokens),
-    ]);
+    const replacements = kinds.map((kind) => {
+      const placeholder = this.#placeholders[kind];
+      const ofKind = media.filter((medium) => medium.kind === kind);
+      return [placeholder, ofKind.map(({ tokens }) => placeholder.repeat(tokens))];
+    });
     const { text, spans } = expandPlaceholders(
       rendered.text,
       rendered.assistantSpans,
-      Object.fromEntries(counts) as Record<string, number[]>,
+      Object.fromEntries(replacements) as Record<string, string[]>,
     );
     const encoding = this.tokenizer.encodeWithOffsets(text);
     const { vocabSize } = this.config.text;
