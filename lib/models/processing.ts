@@ -20,3 +20,8 @@ export function modalityOf(media: readonly MediaFeature[]): Modality {
   const order: Modality[] = ['video', 'image', 'audio'];
   return order.find((kind) => media.some((feature) => feature.kind === kind)) ?? 'text';
 }
+
+/** @throws Error that says what the family takes */
+export function refuseMedia(part: MediaPart, family: string, expected: string): never {
+  throw new Error(`expected ${expected}, received ${part.type}, which ${family} does not take`);
+}

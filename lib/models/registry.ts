@@ -1,41 +1,28 @@
 import { join } from 'node:path';
 import { describe, readJsonObject } from '../hub/files.js';
-import { loadConfig as loadQwen2_5VLConfig } from './qwen2_5_vl/config.js';
-import { Qwen2_5VLProcessor, type Qwen2_5VLProcessorOptions } from './qwen2_5_vl/processor.js';
-import { Qwen2_5VLTarget } from './qwen2_5_vl/target.js';
+import type { Family, ProcessorOptions } from './family.js';
+import { qwen2_5VL } from './qwen2_5_vl/index.js';
 import type { LoadTargetOptions, Processor, Target, TargetInfo } from './target.js';
 
-/** Options of every family's processor; a family ignores those that it has no use for. */
-export type ProcessorOptions = Qwen2_5VLProcessorOptions;
-
-interface Family {
-  readInfo(modelDir: string): TargetInfo;
-  loadTarget(modelDir: string, options?: LoadTargetOptions): Target;
-  loadProcessor(modelDir: string, options?: ProcessorOptions): Processor;
-}
-
-/** By the architecture class of config.json. */
-const families = new Map<string, Family>([
-  [
-    'Qwen2_5_VLForConditionalGeneration',
-    {
-      readInfo: (modelDir) => loadQwen2_5VLConfig(modelDir).text,
-      loadTarget: (modelDir, options) => Qwen2_5VLTarget.load(modelDir, options),
-      loadProcessor: (modelDir, options) => Qwen2_5VLProcessor.create(modelDir, options),
-    },
-  ],
-]);
+/** One line a family. */
+export const families: readonly Family[] = [qwen2_5VL];
 
 /** Architectures that targets can have. */
-export const architectures: readonly string[] = [...families.keys()];
+export const architectures: readonly string[] = families.flatMap((family) => family.architectures);
 
-function familyOf(modelDir: string): Family {
+/**
+ * The family that a model directory belongs to, by the architecture class of its config.json.
+ *
+ * @throws Error that lists what is supported
+ */
+export function familyOf(modelDir: string): Family {
   const file = join(modelDir, 'config.json');
   const declared = readJsonObject(file)['architectures'];
   const architecture: unknown = Array.isArray(declared) ? declared[0] : declared;
-  const family = typeof architecture === 'string' ? families.get(architecture) : undefined;
+  const family = families.find(({ architectures: known }) => known.includes(architecture as string));
   if (!family) {
-    throw new Error(`${file}: architectures: expected ${architectures.join(' or ')}, received ${describe(architecture)}`);
+    const expected = [...architectures].sort().join(', ');
+    throw new Error(`${file}: architectures: expected one of ${expected}; received ${describe(architecture)}`);
   }
   return family;
 }

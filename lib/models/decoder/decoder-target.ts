@@ -1,9 +1,9 @@
 import { scope, type Tensor } from '../../tensor.js';
 import type { KVCache, PrefillOptions, PrefillResult, Sample, Target, TargetInfo } from '../target.js';
-import type { Decoder } from './decoder.js';
+import type { Decoder, Deepstack } from './decoder.js';
 import { packSamples, type Packed } from './pack.js';
 
-/** A target with one causal text decoder. A family with media overrides {@link mergeMedia} and {@link dispose}. */
+/** A target with one causal text decoder. Families with media are `MultimodalTarget`s. */
 export class DecoderTarget implements Target {
   /** Takes over the decoder. */
   constructor(
@@ -27,8 +27,8 @@ export class DecoderTarget implements Target {
     const packed = packSamples(samples);
     return scope(() => {
       const x = this.decoder.embed(packed.ids);
-      this.mergeMedia(x, samples, packed);
-      return this.decoder.prefill(x, packed, options);
+      const deepstack = this.mergeMedia(x, samples, packed);
+      return this.decoder.prefill(x, packed, options, deepstack);
     });
   }
 
@@ -54,7 +54,7 @@ export class DecoderTarget implements Target {
   }
 
   /** Overwrites the rows of the embeddings `x` [N, H] that are placeholders of media. */
-  protected mergeMedia(_x: Tensor, samples: readonly Sample[], _packed: Packed): void {
+  protected mergeMedia(_x: Tensor, samples: readonly Sample[], _packed: Packed): Deepstack | undefined {
     const withMedia = samples.find(({ media }) => media.length > 0);
     if (withMedia) {
       throw new Error(
@@ -62,5 +62,6 @@ export class DecoderTarget implements Target {
           `${this.info.architecture} takes none`,
       );
     }
+    return undefined;
   }
 }

@@ -1,11 +1,20 @@
 import { DecoderCache } from '../../decoding/kv-cache.js';
 import { clone, dispose, keep, narrow, ops, scope, tensor, type Tensor } from '../../tensor.js';
 import { Rotary, type RopeTables } from '../rotary.js';
-import type { KVCache, PrefillOptions, PrefillResult, Target, TargetInfo } from '../target.js';
+import type { KVCache, PrefillOptions, PrefillResult, Target } from '../target.js';
+import type { DecoderConfig } from './config.js';
 import { TransformerLayer, Workspaces, type Attend, type LayerConfig } from './layer.js';
 import type { Packed } from './pack.js';
 import { Taps } from './taps.js';
 import type { DecoderWeights } from './weights.js';
+
+/** What the first layers add to the rows of pictures and clips (Meng et al. 2024, arXiv:2406.04334). */
+export interface Deepstack {
+  /** int32 [Mv] */
+  slots: Tensor;
+  /** float32 [Mv, H], one per layer: added to the output of layer k. */
+  features: readonly Tensor[];
+}
 
 /** {@link Attend} in the layer of that index. */
 type AttendInLayer = (layer: number, ...heads: Parameters<Attend>) => void;
@@ -19,12 +28,11 @@ export class Decoder {
 
   /** Takes over the weights. */
   constructor(
-    private readonly info: TargetInfo,
-    activation: LayerConfig['activation'],
+    private readonly info: DecoderConfig,
     readonly weights: DecoderWeights,
   ) {
     for (const weight of [weights.embedTokens, weights.finalNorm, weights.lmHead]) keep(weight);
-    this.#config = { ...info, activation };
+    this.#config = info;
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
     this.#rotary = new Rotary(info.rotary);
     this.#workspaces = new Workspaces(this.#config);
@@ -40,7 +48,7 @@ export class Decoder {
    *
    * @param x [N, H] embeddings with the media merged in; overwritten
    */
-  prefill(x: Tensor, packed: Packed, options: PrefillOptions): PrefillResult {
+  prefill(x: Tensor, packed: Packed, options: PrefillOptions, deepstack?: Deepstack): PrefillResult {
     const { starts } = packed;
     const rows = packed.ids.length;
     const caches = options.caches && this.#emptyCaches(options.caches, starts);
@@ -51,13 +59,14 @@ export class Decoder {
       const begin = tensor(packed.begin, [rows]);
       const end = tensor(packed.end, [rows]);
       const tables = this.#rotary.tables(tensor(packed.positions, [packed.axes, rows]));
-      const lastHiddenStates = this.#run(x, tables, taps, (layer, q, k, v, out) => {
+      const attend: AttendInLayer = (layer, q, k, v, out) => {
         caches?.forEach((cache, s) => {
           const length = starts[s + 1]! - starts[s]!;
           cache.write(layer, narrow(k, 0, starts[s]!, length), narrow(v, 0, starts[s]!, length));
         });
         ops.attention(q, k, v, begin, end, { out });
-      });
+      };
+      const lastHiddenStates = this.#run(x, tables, attend, taps, deepstack, options.deepstack);
       caches?.forEach((cache, s) => {
         cache.extend(starts[s + 1]! - starts[s]!);
       });
@@ -101,13 +110,14 @@ export class Decoder {
       const begin = ops.zeros([rows], 'int32');
       const end = tensor(ends, [rows]);
       const tables = this.#rotary.tables(tensor(positions, [1, rows]));
-      const lastHiddenStates = this.#run(this.embed(ids), tables, taps, (layer, q, k, v, out) => {
+      const attend: AttendInLayer = (layer, q, k, v, out) => {
         const keys = store.keys[layer]!;
         const values = store.values[layer]!;
         ops.scatterRows(keys, slot, k);
         ops.scatterRows(values, slot, v);
         ops.attention(q, keys, values, begin, end, { out });
-      });
+      };
+      const lastHiddenStates = this.#run(this.embed(ids), tables, attend, taps);
       store.extend(rows);
       return { auxHiddenStates: taps.aux, lastHiddenStates };
     });
@@ -125,14 +135,24 @@ export class Decoder {
   }
 
   /** All layers and the final norm. */
-  #run(x: Tensor, tables: RopeTables, taps: Taps, attend: AttendInLayer): Tensor {
+  #run(
+    x: Tensor,
+    tables: RopeTables,
+    attend: AttendInLayer,
+    taps: Taps,
+    deepstack?: Deepstack,
+    capture: PrefillOptions['deepstack'] = 'before',
+  ): Tensor {
+    taps.capture(0, x);
     this.#workspaces.use(x.shape[0]!, (buffers) => {
       this.#layers.forEach((layer, i) => {
-        taps.capture(i, x);
         layer.forward(x, tables, (...heads) => { attend(i, ...heads); }, buffers);
+        const added = deepstack?.features[i];
+        if (added && capture === 'after') ops.scatterAddRows(x, deepstack.slots, added);
+        taps.capture(i + 1, x);
+        if (added && capture === 'before') ops.scatterAddRows(x, deepstack.slots, added);
       });
     });
-    taps.capture(this.#layers.length, x);
     return ops.rmsNorm(x, this.weights.finalNorm, this.info.rmsNormEps);
   }
 

@@ -7,6 +7,10 @@ import type { LayerWeights } from './layer.js';
 export interface DecoderForm {
   /** Biases of q, k and v. */
   attentionBias: boolean;
+  /** Bias of the attention's output. */
+  outputBias?: boolean;
+  /** Biases of the MLP. */
+  mlpBias?: boolean;
   /** RMS norms over every head of q and k. */
   queryKeyNorm: boolean;
   tieWordEmbeddings: boolean;

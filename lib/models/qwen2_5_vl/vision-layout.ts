@@ -1,7 +1,5 @@
+import type { Grid } from '../qwen_vl/visual-feature.js';
 import type { Qwen2_5VLVisionConfig } from './config.js';
-
-/** Frames, rows and columns of a picture or clip, in patches. */
-export type Grid = readonly [frames: number, height: number, width: number];
 
 /** Where the patches of several media lie when they are sorted by window. P patches, U = P / merge² merged patches. */
 export interface VisionLayout {

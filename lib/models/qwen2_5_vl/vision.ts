@@ -1,7 +1,8 @@
 import { dispose, keep, ops, reshape, scope, tensor, type Tensor } from '../../tensor.js';
 import { TransformerLayer, Workspace, type LayerConfig, type LayerWeights } from '../decoder/layer.js';
+import type { Grid } from '../qwen_vl/visual-feature.js';
 import type { Qwen2_5VLVisionConfig } from './config.js';
-import { layOutPatches, type Grid } from './vision-layout.js';
+import { layOutPatches } from './vision-layout.js';
 
 /** Weights of the vision tower; E its hidden size, H the decoder's, m² patches merged into one token. */
 export interface VisionWeights {

@@ -7,9 +7,9 @@ import {
   fuseWeights,
   takeDecoderWeights,
   takeWeight,
-  type DecoderForm,
   type DecoderWeights,
 } from '../decoder/weights.js';
+import { patchFeatures } from '../qwen_vl/visual-feature.js';
 import type { Qwen2_5VLConfig, Qwen2_5VLVisionConfig } from './config.js';
 import type { VisionWeights } from './vision.js';
 
@@ -18,10 +18,6 @@ const rename = [
   ['model.visual.', 'visual.'],
   ['model.language_model.', 'model.'],
 ] as const;
-
-function patchSize({ inChannels, temporalPatchSize, patchSize }: Qwen2_5VLVisionConfig): number {
-  return inChannels * temporalPatchSize * patchSize * patchSize;
-}
 
 function visionWeightSpec(config: Qwen2_5VLVisionConfig, dtype: DType): Record<string, WeightSpec> {
   const { hiddenSize, intermediateSize, inChannels, temporalPatchSize, patchSize: side } = config;
@@ -71,7 +67,7 @@ function takeBlock(loaded: Map<string, Tensor>, block: string): LayerWeights {
 function takeVisionWeights(loaded: Map<string, Tensor>, config: Qwen2_5VLVisionConfig): VisionWeights {
   const take = (name: string): Tensor => takeWeight(loaded, `visual.${name}`);
   return {
-    patchEmbed: reshape(take('patch_embed.proj.weight'), [config.hiddenSize, patchSize(config)]),
+    patchEmbed: reshape(take('patch_embed.proj.weight'), [config.hiddenSize, patchFeatures(config)]),
     blocks: Array.from({ length: config.depth }, (_, i) => takeBlock(loaded, `visual.blocks.${i}.`)),
     mergerNorm: take('merger.ln_q.weight'),
     mergerIn: take('merger.mlp.0.weight'),
@@ -93,11 +89,7 @@ export function loadQwen2_5VLWeights(
   dtype: 'float32' | 'bfloat16',
 ): { decoder: DecoderWeights; vision: VisionWeights } {
   const { text, vision } = config;
-  const form: DecoderForm = {
-    attentionBias: true,
-    queryKeyNorm: false,
-    tieWordEmbeddings: text.tieWordEmbeddings,
-  };
+  const { form } = text;
   return scope(() => {
     const spec = { ...decoderWeightSpec(text, form, dtype), ...visionWeightSpec(vision, dtype) };
     const ignore = form.tieWordEmbeddings ? ['lm_head.'] : [];

@@ -42,7 +42,7 @@ function load(): DecoderTarget {
     const loaded = loadWeights(file, decoderWeightSpec(info, form, 'float32'), {
       ignore: ['input_ids', /hidden_states$/],
     });
-    return new DecoderTarget(info, new Decoder(info, 'silu', takeDecoderWeights(loaded, info, form)));
+    return new DecoderTarget(info, new Decoder({ ...info, activation: 'silu', form }, takeDecoderWeights(loaded, info, form)));
   });
 }
 

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url';
 import { openSafetensors, type Checkpoint } from '../../../lib/hub/safetensors.js';
-import { Qwen2_5VLTarget, type VisualFeature } from '../../../lib/models/qwen2_5_vl/target.js';
+import { Qwen2_5VLTarget } from '../../../lib/models/qwen2_5_vl/target.js';
+import type { VisualFeature } from '../../../lib/models/qwen_vl/visual-feature.js';
 import type { LoadTargetOptions, Sample } from '../../../lib/models/target.js';
 import { cast, scope, toFloats } from '../../../lib/tensor.js';
 

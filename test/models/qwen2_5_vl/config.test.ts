@@ -81,8 +81,8 @@ describe('parseConfig', () => {
       intermediateSize: 128,
       vocabSize: 500,
       maxPositionEmbeddings: 1024,
-      hiddenAct: 'silu',
-      tieWordEmbeddings: false,
+      activation: 'silu',
+      form: { tieWordEmbeddings: false, attentionBias: true, queryKeyNorm: false },
       eosTokenIds: [9, 7],
     });
     expect(config.text.rotary).toMatchObject({ theta: 5e5, headDim: 16, mropeSection: [2, 3, 3] });
@@ -108,7 +108,7 @@ describe('parseConfig', () => {
 
   it('reads a flat file', () => {
     const config = parseConfig(flat(), 'config.json');
-    expect(config.text).toMatchObject({ tieWordEmbeddings: true, bosTokenId: 6, eosTokenIds: [7] });
+    expect(config.text).toMatchObject({ form: { tieWordEmbeddings: true }, bosTokenId: 6, eosTokenIds: [7] });
     expect(config.text.rotary.theta).toBe(1e6);
     expect(config.text.rotary.scaling).toEqual({ type: 'mrope', mrope_section: [2, 3, 3] });
     expect(config.vision).toEqual(parseConfig(nested(), 'config.json').vision);

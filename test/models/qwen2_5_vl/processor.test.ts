@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Qwen2_5VLProcessor } from '../../../lib/models/qwen2_5_vl/processor.js';
-import type { VisualFeature } from '../../../lib/models/qwen2_5_vl/target.js';
+import type { VisualFeature } from '../../../lib/models/qwen_vl/visual-feature.js';
 import type { ContentPart, ConversationRecord, Message } from '../../../lib/models/target.js';
 
 const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
@@ -95,7 +95,6 @@ describe('parity with transformers', () => {
     const processor = Qwen2_5VLProcessor.create(nested);
     const sample = await processor.process(conversation);
     expect(sample.modality).toBe(kinds.includes('video') ? 'video' : kinds.includes('image') ? 'image' : 'text');
-    expect(await processor.length(conversation)).toBe(expected.input_ids.length);
   });
 
   it('reads the files of published checkpoints the same', async () => {
@@ -130,7 +129,6 @@ describe('process', () => {
     const prompt = await processor.process(conversation, { addGenerationPrompt: true });
     expect(processor.decode(prompt.inputIds)).toMatch(/What\?<\|im_end\|>\n<\|im_start\|>assistant\n$/);
     expect(prompt.lossMask.every((bit) => bit === 0)).toBe(true);
-    expect(await processor.length(conversation, { addGenerationPrompt: true })).toBe(prompt.inputIds.length);
   });
 
   it('applies bounds on pixels and frames', async () => {
@@ -168,9 +166,6 @@ describe('process', () => {
     await refused(userOf(part({ type: 'image', image: 'none.png' })), /^data\.jsonl:3: .*none\.png: /);
     await refused(userOf(part({ type: 'video', video: 'none.mp4' })), /^data\.jsonl:3: .*none\.mp4: .*No such file/);
     await refused(userOf({ type: 'text', text: 'see <|image_pad|>' }), /^data\.jsonl:3: .*<\|image_pad\|>/);
-    await expect(processor.length(userOf(part({ type: 'image', image: 'none.png' })))).rejects.toThrow(
-      /^data\.jsonl:3: .*none\.png: /,
-    );
   });
 });
 
@@ -196,7 +191,7 @@ describe('create', () => {
     ['an unknown filter', file, (c) => ({ ...c, resample: 0 }), /resample: /],
     ['nonsense', file, (c) => ({ ...c, min_pixels: -4 }), /min_pixels: /],
     ['bounds that cross', file, (c) => ({ ...c, min_pixels: 90001 }), /bounds of image pixels .* received 90001 and 90000/],
-    ['ids that the tokenizer lacks', 'config.json', (c) => ({ ...c, image_token_id: 479 }), /placeholder's id 479/],
+    ['ids that the tokenizer lacks', 'config.json', (c) => ({ ...c, image_token_id: 479 }), /to know the id 479/],
   ])('refuses %s', (_, name, change, message) => {
     expect(() => Qwen2_5VLProcessor.create(changed(name, change))).toThrow(message);
   });

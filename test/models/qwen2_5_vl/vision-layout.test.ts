@@ -1,7 +1,8 @@
 import fc from 'fast-check';
 import { expect, it } from 'vitest';
 import type { Qwen2_5VLVisionConfig } from '../../../lib/models/qwen2_5_vl/config.js';
-import { layOutPatches, type Grid } from '../../../lib/models/qwen2_5_vl/vision-layout.js';
+import { layOutPatches } from '../../../lib/models/qwen2_5_vl/vision-layout.js';
+import type { Grid } from '../../../lib/models/qwen_vl/visual-feature.js';
 
 /** Windows of two blocks of 2 × 2 patches a side. */
 const config = { spatialMergeSize: 2, windowSize: 16, patchSize: 4 } as Qwen2_5VLVisionConfig;

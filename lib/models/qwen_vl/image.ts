@@ -1,11 +1,10 @@
 import { native } from '../../native.js';
-import { decodeImage, imageSize } from '../../media/image.js';
+import { decodeImage } from '../../media/image.js';
 import { atSource } from '../../media/source.js';
 import { roundHalfEven } from '../processing.js';
 import type { MediaSource } from '../target.js';
-import type { PixelSettings } from './processor-config.js';
-import type { VisualFeature } from './target.js';
-import type { Grid } from './vision-layout.js';
+import type { PixelSettings } from './settings.js';
+import type { Grid, VisualFeature } from './visual-feature.js';
 
 /** What is known of a picture or clip before its pixels are. */
 export interface MediaPlan {
@@ -64,11 +63,6 @@ export function planFrames(
   const { height, width } = smartResize(size.height, size.width, patchSize * mergeSize, minPixels, maxPixels);
   const grid: Grid = [Math.ceil(frames / temporalPatchSize), height / patchSize, width / patchSize];
   return { height, width, grid, tokens: (grid[0] * grid[1] * grid[2]) / mergeSize ** 2 };
-}
-
-/** Plan of a picture from its header. */
-export function planImage(source: MediaSource, settings: PixelSettings): Promise<MediaPlan> {
-  return atSource(source, async () => planFrames(await imageSize(source), 1, settings));
 }
 
 /**

@@ -3,8 +3,8 @@ import { atSource } from '../../media/source.js';
 import { probeVideo, readFrames, type VideoInfo } from '../../media/video.js';
 import type { MediaSource } from '../target.js';
 import { planFrames, type MediaPlan } from './image.js';
-import type { VideoSettings } from './processor-config.js';
-import type { VisualFeature } from './target.js';
+import type { VideoSettings } from './settings.js';
+import type { VisualFeature } from './visual-feature.js';
 
 /** A clip's {@link MediaPlan}. */
 export interface VideoPlan extends MediaPlan {
@@ -50,22 +50,13 @@ function planClip(info: VideoInfo, settings: VideoSettings, fps?: number): Video
   };
 }
 
-/** Plan of a clip from what ffprobe says of it. */
-export function planVideo(source: MediaSource, settings: VideoSettings, fps?: number): Promise<VideoPlan> {
-  return atSource(source, async () => planClip(await probeVideo(source), settings, fps));
-}
-
 /**
  * Pixels of a clip's sampled frames. Equal to those of transformers' `Qwen2VLVideoProcessor` where frames keep their
  * size; where not, frames are resized as Pillow does, which is within 2 of 255 levels of torchvision there.
  *
  * @throws MediaError where it cannot be decoded, is too short or too narrow
  */
-export function loadVideo(
-  source: MediaSource,
-  settings: VideoSettings,
-  fps?: number,
-): Promise<{ feature: VisualFeature; secondPerGrid: number }> {
+export function loadVideo(source: MediaSource, settings: VideoSettings, fps?: number): Promise<VisualFeature> {
   return atSource(source, async () => {
     const info = await probeVideo(source);
     const { height, width, grid, tokens, indices, secondPerGrid } = planClip(info, settings, fps);
@@ -76,6 +67,6 @@ export function loadVideo(
       frames.set(resized, i * frameBytes);
     });
     const pixels = native.patchify(frames, indices.length, height, width, settings);
-    return { feature: { kind: 'video', tokens, grid, pixels }, secondPerGrid };
+    return { kind: 'video', tokens, grid, pixels, secondPerGrid };
   });
 }

@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
-import { smartResize } from '../../../lib/models/qwen2_5_vl/image.js';
-import type { VideoSettings } from '../../../lib/models/qwen2_5_vl/processor-config.js';
-import { sampleFrames } from '../../../lib/models/qwen2_5_vl/video.js';
+import { smartResize } from '../../../lib/models/qwen_vl/image.js';
+import type { VideoSettings } from '../../../lib/models/qwen_vl/settings.js';
+import { sampleFrames } from '../../../lib/models/qwen_vl/video.js';
 import { roundHalfEven } from '../../../lib/models/processing.js';
 
 describe('roundHalfEven', () => {

@@ -2,7 +2,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
 import { isObject, readJsonObject } from '../../hub/files.js';
-import type { Qwen2_5VLVisionConfig } from './config.js';
+import type { ProcessorOptions } from '../family.js';
+import type { PatchShape } from './visual-feature.js';
 
 /** How pictures become patches. */
 export interface PixelSettings {
@@ -34,21 +35,6 @@ export interface VideoSettings extends PixelSettings {
 export interface ProcessorSettings {
   image: PixelSettings;
   video: VideoSettings;
-}
-
-/** What a caller may set instead of the model's files. */
-export interface PixelOptions {
-  /** Bounds of a picture's area in pixels after resizing. */
-  minPixels?: number;
-  maxPixels?: number;
-  /** Bounds of a video frame's area. */
-  videoMinPixels?: number;
-  videoMaxPixels?: number;
-  /** Frames a second that are taken of a clip; 2 by default. */
-  fps?: number;
-  /** Bounds of the number of frames; 4 and 768 by default. */
-  minFrames?: number;
-  maxFrames?: number;
 }
 
 const clipMean = [0.48145466, 0.4578275, 0.40821073];
@@ -110,7 +96,7 @@ function parseSection<T>(schema: z.ZodType<T>, { file, value }: Section): T {
 function pixelSettings(
   parsed: z.infer<typeof pixelSchema>,
   file: string,
-  vision: Qwen2_5VLVisionConfig,
+  vision: PatchShape,
   defaults: { minPixels: number; maxPixels: number },
 ): PixelSettings {
   const expected = {
@@ -155,8 +141,8 @@ function checkBounds(name: string, min: number, max: number): void {
  */
 export function loadProcessorSettings(
   modelDir: string,
-  vision: Qwen2_5VLVisionConfig,
-  options: PixelOptions = {},
+  vision: PatchShape,
+  options: ProcessorOptions = {},
 ): ProcessorSettings {
   const imageSection = findSection(modelDir, 'image_processor', ['preprocessor_config.json']);
   const videoFiles = ['video_preprocessor_config.json', 'preprocessor_config.json'];
