@@ -11,10 +11,15 @@ function track(tensor: Tensor): Tensor {
   return tensor;
 }
 
-/** Takes a tensor out of its scope: from here on its owner disposes it. */
-export function keep<T extends Tensor>(tensor: T): T {
-  for (let i = scopes.length - 1; i >= 0; i--) if (scopes[i]!.delete(tensor)) break;
-  return tensor;
+/**
+ * Takes every tensor in a value (arrays, maps and plain objects are searched) out of its scope: from here on its owner
+ * disposes it.
+ */
+export function keep<T>(value: T): T {
+  eachTensor(value, (tensor) => {
+    for (let i = scopes.length - 1; i >= 0; i--) if (scopes[i]!.delete(tensor)) break;
+  });
+  return value;
 }
 
 function eachTensor(value: unknown, visit: (tensor: Tensor) => void): void {

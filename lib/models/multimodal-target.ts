@@ -56,7 +56,7 @@ export abstract class MultimodalTarget<Feature extends MediaFeature> extends Dec
   #checked({ sample, index }: Placed): Feature {
     const feature = sample.media[index]! as Feature;
     const where = `[prefill] sample ${sample.id}, medium ${index} (${feature.kind})`;
-    if (this.placeholders[feature.kind as Feature['kind']] === undefined) {
+    if (!Object.hasOwn(this.placeholders, feature.kind)) {
       throw new Error(`${where}: expected ${Object.keys(this.placeholders).join(' or ')}, received ${feature.kind}`);
     }
     const problem = this.problem(feature);
