@@ -60,6 +60,21 @@ export interface RopeOptions {
   scaling?: number;
 }
 
+/** Experts of N rows, k each. */
+export interface Routing {
+  /** int32 [N,k] */
+  experts: NativeTensor;
+  /** float32 [N,k] */
+  weights: NativeTensor;
+}
+
+export interface ExpertMlpOptions {
+  /** Of the gate. */
+  activation: Activation;
+  /** out += … instead of out = …; with `out` only. */
+  accumulate?: boolean;
+}
+
 /** Keys that each query row sees beside its range: row `rows[i]` of `k` and `v`, for query i. */
 export interface ExtraKeys {
   /** [M, kvHeads, D] */
@@ -162,6 +177,32 @@ export interface Native {
    */
   matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor;
   matmul(a: NativeTensor, b: NativeTensor, options: MatmulOptions & Out): void;
+
+  // ---- mixture of experts: E experts, k per row, I intermediate
+  /**
+   * The k most probable experts of every row of logits float32 [N,E], by a float32 softmax: most probable first, the lower
+   * index first of equals. `normalize` divides a row's weights by their sum.
+   */
+  routeTopK(logits: NativeTensor, k: number, normalize: boolean): Routing;
+  /**
+   * Σ over a row's experts of weight · down[e] · (act(gate)·up), gate and up being the halves of gateUp[e] · x: x [N,H],
+   * gateUp [E,2I,H], down [E,H,I] → float32 [N,H]. Costs what the chosen experts cost; products as matmul's. A row's
+   * experts are added in ascending order. Up to 16 rows each row's result does not depend on how many rows there are.
+   */
+  expertMlp(
+    x: NativeTensor,
+    routing: Routing,
+    gateUp: NativeTensor,
+    down: NativeTensor,
+    options: ExpertMlpOptions,
+  ): NativeTensor;
+  expertMlp(
+    x: NativeTensor,
+    routing: Routing,
+    gateUp: NativeTensor,
+    down: NativeTensor,
+    options: ExpertMlpOptions & Out,
+  ): void;
 
   // ---- rows
   /** Rows of table [R,…] named by ids (int32 or int64) [N] → [N,…]; bfloat16 tables give float32. */
@@ -321,6 +362,30 @@ export interface Native {
       rescale: number;
       mean: number[];
       std: number[];
+    },
+  ): Float32Array;
+
+  /**
+   * Whisper's log-mel features of sound at 16 kHz (window 400, hop 160, Slaney bands from 0 to 8 kHz) →
+   * float32 [mels, frames], frames = min(⌈samples / 160⌉, ⌊paddedLength / 160⌋): the frames that the attention mask of
+   * transformers' WhisperFeatureExtractor keeps. Zeros are appended to the samples up to `paddedLength` before the
+   * transform. Follows the extractor's torch path; its float32 transform is off by up to 1e-4 where a tone leaves the
+   * other bands near the floor, this one is in float64.
+   *
+   * Qwen2.5-Omni cuts and pads to `max_length`: `samples.subarray(0, nSamples)`, `paddedLength: nSamples`. Qwen3-Omni
+   * pads to the longest sound of the call and cuts nothing: one sound has no padding and loses its last, begun hop; vLLM
+   * pads each to whole hops first, which keeps it.
+   *
+   * @throws TypeError where there is no sample, or one is not finite, or paddedLength is below the number of samples or
+   *   below 201
+   */
+  logMel(
+    samples: Float32Array,
+    options: {
+      /** 80 or 128 (`feature_size`); at most 128. */
+      mels: number;
+      /** Number of samples if absent. */
+      paddedLength?: number;
     },
   ): Float32Array;
 

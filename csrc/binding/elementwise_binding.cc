@@ -1,6 +1,5 @@
 #include "binding/args.h"
 #include "binding/modules.h"
-#include "core/check.h"
 #include "core/ops.h"
 
 namespace eyas {
@@ -8,12 +7,7 @@ namespace eyas {
 namespace {
 
 Activation ToActivation(const Args& args, size_t i) {
-  const std::string kind = args.Text(i, "kind");
-  if (kind == "silu") return Activation::kSilu;
-  if (kind == "gelu") return Activation::kGelu;
-  if (kind == "gelu_tanh") return Activation::kGeluTanh;
-  if (kind == "quick_gelu") return Activation::kQuickGelu;
-  Fail(args.op(), "silu, gelu, gelu_tanh or quick_gelu for kind", "'" + kind + "'");
+  return ParseActivation(args.op(), "kind", args.Text(i, "kind"));
 }
 
 // add(a: NativeTensor, b: NativeTensor): NativeTensor

@@ -10,6 +10,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   TensorWrap::Init(env, exports);
   InitTensor(env, exports);
   InitMatmul(env, exports);
+  InitMoe(env, exports);
   InitRows(env, exports);
   InitElementwise(env, exports);
   InitNorm(env, exports);

@@ -7,6 +7,7 @@ namespace eyas {
 // Each adds the functions of one area of lib/native.ts; csrc/binding/<area>_binding.cc.
 void InitTensor(Napi::Env env, Napi::Object exports);
 void InitMatmul(Napi::Env env, Napi::Object exports);
+void InitMoe(Napi::Env env, Napi::Object exports);
 void InitRows(Napi::Env env, Napi::Object exports);
 void InitElementwise(Napi::Env env, Napi::Object exports);
 void InitNorm(Napi::Env env, Napi::Object exports);

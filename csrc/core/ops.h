@@ -50,6 +50,8 @@ Tensor Concatenate(const std::vector<Tensor>& tensors, int64_t dim);
 
 // ---- elementwise, float32 (ops_elementwise.cc)
 enum class Activation { kSilu, kGelu, kGeluTanh, kQuickGelu };
+// By its name in lib/native.ts; `name` is the argument's, for the error.
+Activation ParseActivation(const char* op, const char* name, const std::string& kind);
 Tensor Add(const Tensor& a, const Tensor& b);
 // a += alpha·b
 void AddInPlace(const Tensor& a, const Tensor& b, double alpha);

@@ -31,6 +31,14 @@ cpu::GatedRows MakeGatedRows(const char* op, Tensor* gate, Tensor* up) {
 
 }  // namespace
 
+Activation ParseActivation(const char* op, const char* name, const std::string& kind) {
+  if (kind == "silu") return Activation::kSilu;
+  if (kind == "gelu") return Activation::kGelu;
+  if (kind == "gelu_tanh") return Activation::kGeluTanh;
+  if (kind == "quick_gelu") return Activation::kQuickGelu;
+  Fail(op, "silu, gelu, gelu_tanh or quick_gelu for " + std::string(name), "'" + kind + "'");
+}
+
 Tensor Add(const Tensor& a, const Tensor& b) {
   ExpectDType("add", "a", a, DType::kFloat32);
   ExpectSameFloats("add", a, "b", b);

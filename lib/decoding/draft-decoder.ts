@@ -183,9 +183,10 @@ export class DraftDecoder {
     });
     ops.matmul(one.merged, output, { transposeB: true, out: hidden, accumulate: true });
     ops.rmsNorm(hidden, postNorm, this.config.rmsNormEps, one.normed);
-    ops.matmul(one.normed, gateUp, { transposeB: true, out: one.gateUp });
-    ops.gatedActivation(one.gate, one.up, this.#layer.activation, one.gated);
-    ops.matmul(one.gated, down, { transposeB: true, out: hidden, accumulate: true });
+    const { mlp } = one;
+    ops.matmul(one.normed, gateUp, { transposeB: true, out: mlp.gateUp });
+    ops.gatedActivation(mlp.gate, mlp.up, this.#layer.activation, mlp.gated);
+    ops.matmul(mlp.gated, down, { transposeB: true, out: hidden, accumulate: true });
   }
 }
 

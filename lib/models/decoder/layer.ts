@@ -1,6 +1,8 @@
 import type { Activation } from '../../native.js';
 import { dispose, keep, ops, scope, type Tensor } from '../../tensor.js';
 import type { RopeTables } from '../rotary.js';
+import { DenseMlp, MlpBuffers, type DenseMlpWeights, type Mlp } from './mlp.js';
+import { SparseMlp, type SparseMlpWeights } from './moe.js';
 
 /** Sizes that a pre-norm transformer layer needs beside its weights. */
 export interface LayerConfig {
@@ -8,13 +10,14 @@ export interface LayerConfig {
   numHeads: number;
   numKeyValueHeads: number;
   headDim: number;
+  /** Of dense MLPs. */
   intermediateSize: number;
   rmsNormEps: number;
-  /** Of the gate of the MLP. */
+  /** Of the gate of the MLP, or of the experts. */
   activation: Activation;
 }
 
-/** Weights of a layer, matrices as [out, in]; H hidden, D head size, I intermediate. Biases are float32. */
+/** Weights of a layer, matrices as [out, in]; H hidden, D head size. Biases are float32. */
 export interface LayerWeights {
   /** [H] */
   inputNorm: Tensor;
@@ -29,18 +32,13 @@ export interface LayerWeights {
   outputBias?: Tensor;
   /** [H] */
   postAttentionNorm: Tensor;
-  /** [2·I, H]: rows of gate and up one after the other. */
-  gateUp: Tensor;
-  gateUpBias?: Tensor;
-  /** [H, I] */
-  down: Tensor;
-  downBias?: Tensor;
+  mlp: DenseMlpWeights | SparseMlpWeights;
 }
 
 /** Attends with rotated q [N, heads, D] to k and v [N, kvHeads, D], or to more keys that it knows, into out [N, heads, D]. */
 export type Attend = (q: Tensor, k: Tensor, v: Tensor, out: Tensor) => void;
 
-/** Buffers for N rows that the layers of one pass write in turn. q, k, v, gate and up are views of the products. */
+/** Buffers for N rows that the layers of one pass write in turn. q, k and v are views of the product. */
 export class Workspace {
   /** [N, (heads + 2·kvHeads)·D]; q [N, heads, D], k and v [N, kvHeads, D] are its parts. */
   readonly qkv: Tensor;
@@ -55,12 +53,8 @@ export class Workspace {
   /** [N, heads, D]; merged [N, heads·D] is the same memory. */
   readonly attended: Tensor;
   readonly merged: Tensor;
-  /** [N, 2·I]; gate and up [N, I] are its halves. */
-  readonly gateUp: Tensor;
-  readonly gate: Tensor;
-  readonly up: Tensor;
-  /** [N, I] */
-  readonly gated: Tensor;
+  readonly #intermediateSize: number;
+  #mlp: MlpBuffers | undefined;
 
   constructor(
     readonly rows: number,
@@ -79,15 +73,18 @@ export class Workspace {
     this.rotatedK = floats(numKeyValueHeads, headDim);
     this.attended = floats(numHeads, headDim);
     this.merged = this.attended.reshape([rows, numHeads * headDim]);
-    this.gateUp = floats(2 * intermediateSize);
-    this.gate = this.gateUp.narrow(1, 0, intermediateSize);
-    this.up = this.gateUp.narrow(1, intermediateSize, intermediateSize);
-    this.gated = floats(intermediateSize);
+    this.#intermediateSize = intermediateSize;
+  }
+
+  /** Made when a dense MLP first asks: a decoder of experts alone needs none. */
+  get mlp(): MlpBuffers {
+    return (this.#mlp ??= new MlpBuffers(this.rows, this.#intermediateSize));
   }
 
   dispose(): void {
-    const { normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged, gateUp, gate, up, gated } = this;
-    dispose([normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged, gateUp, gate, up, gated]);
+    const { normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged } = this;
+    dispose([normed, qkv, q, k, v, rotatedQ, rotatedK, attended, merged]);
+    this.#mlp?.dispose();
   }
 }
 
@@ -117,21 +114,27 @@ export class Workspaces {
   }
 }
 
-/** Pre-norm transformer layer: RMSNorm, rotary attention with grouped keys, RMSNorm, gated MLP. */
+/** Pre-norm transformer layer: RMSNorm, rotary attention with grouped keys, RMSNorm, gated MLP or mixture of experts. */
 export class TransformerLayer {
-  /** Takes over the weights. */
+  readonly #weights: Omit<LayerWeights, 'mlp'>;
+  readonly #mlp: Mlp;
+
+  /** Keeps the weights; who gave them disposes them. */
   constructor(
     private readonly config: LayerConfig,
-    private readonly weights: LayerWeights,
+    { mlp, ...weights }: LayerWeights,
   ) {
-    for (const weight of Object.values(weights) as Tensor[]) keep(weight);
+    for (const weight of Object.values<Tensor | undefined>(weights)) if (weight) keep(weight);
+    this.#weights = weights;
+    this.#mlp =
+      mlp.kind === 'dense' ? new DenseMlp(config.activation, mlp) : new SparseMlp(config.activation, mlp);
   }
 
   /** Adds attention and MLP to the residual stream `x` [N, H] in place. */
   forward(x: Tensor, { cos, sin }: RopeTables, attend: Attend, buffers: Workspace): void {
-    const { rmsNormEps: eps, activation } = this.config;
-    const { normed, rotatedQ, rotatedK, attended, merged, gated } = buffers;
-    const w = this.weights;
+    const { rmsNormEps: eps } = this.config;
+    const { normed, rotatedQ, rotatedK, attended, merged } = buffers;
+    const w = this.#weights;
     scope(() => {
       ops.rmsNorm(x, w.inputNorm, eps, normed);
       ops.matmul(normed, w.qkv, { transposeB: true, bias: w.qkvBias, out: buffers.qkv });
@@ -143,13 +146,7 @@ export class TransformerLayer {
       ops.matmul(merged, w.output, { transposeB: true, bias: w.outputBias, out: x, accumulate: true });
 
       ops.rmsNorm(x, w.postAttentionNorm, eps, normed);
-      ops.matmul(normed, w.gateUp, { transposeB: true, bias: w.gateUpBias, out: buffers.gateUp });
-      ops.gatedActivation(buffers.gate, buffers.up, activation, gated);
-      ops.matmul(gated, w.down, { transposeB: true, bias: w.downBias, out: x, accumulate: true });
+      this.#mlp.forward(x, buffers);
     });
-  }
-
-  dispose(): void {
-    dispose(this.weights);
   }
 }

@@ -1,7 +1,14 @@
+import type { Checkpoint } from '../../hub/safetensors.js';
 import type { WeightSpec } from '../../hub/weights.js';
-import { dispose, ops, type DType, type Tensor } from '../../tensor.js';
+import type { DType, Tensor } from '../../tensor.js';
 import type { TargetInfo } from '../target.js';
+import type { DecoderConfig } from './config.js';
+import { detectExpertLayout, expertWeightSpec, takeExpertWeights, type MoeForm } from './expert-weights.js';
 import type { LayerWeights } from './layer.js';
+import type { DenseMlpWeights } from './mlp.js';
+import { fuseWeights, takeWeight } from './take.js';
+
+export { fuseWeights, takeWeight } from './take.js';
 
 /** What a family's decoder layers have beside the common weights. */
 export interface DecoderForm {
@@ -9,11 +16,13 @@ export interface DecoderForm {
   attentionBias: boolean;
   /** Bias of the attention's output. */
   outputBias?: boolean;
-  /** Biases of the MLP. */
+  /** Biases of dense MLPs. */
   mlpBias?: boolean;
   /** RMS norms over every head of q and k. */
   queryKeyNorm: boolean;
   tieWordEmbeddings: boolean;
+  /** Layers with experts in the place of an MLP; the others are dense. */
+  moe?: MoeForm;
 }
 
 /** Weights of a text decoder. */
@@ -27,20 +36,15 @@ export interface DecoderWeights {
   lmHead: Tensor;
 }
 
-/** Takes a weight out of what was loaded: from here on its new owner disposes it. */
-export function takeWeight(loaded: Map<string, Tensor>, name: string): Tensor {
-  const weight = loaded.get(name);
-  if (!weight) throw new Error(`weight ${name}: expected it in the model's weight spec`);
-  loaded.delete(name);
-  return weight;
-}
-
-/** Rows of several weights one after another, as one tensor. */
-export function fuseWeights(loaded: Map<string, Tensor>, names: readonly string[]): Tensor {
-  const parts = names.map((name) => takeWeight(loaded, name));
-  const fused = ops.cat(parts, 0);
-  dispose(parts);
-  return fused;
+/**
+ * The form of a decoder as a checkpoint holds it.
+ *
+ * @param prefixes of the decoder's published names
+ */
+export function decoderForm(config: DecoderConfig, checkpoint: Checkpoint, prefixes: readonly string[]): DecoderForm {
+  const { form, moe, hiddenSize } = config;
+  if (!moe) return form;
+  return { ...form, moe: { ...moe, layout: detectExpertLayout(checkpoint, hiddenSize, moe, prefixes) } };
 }
 
 const qkv = (layer: string, kind: string): string[] => ['q', 'k', 'v'].map((x) => `${layer}self_attn.${x}_proj.${kind}`);
@@ -68,16 +72,40 @@ export function decoderWeightSpec(info: TargetInfo, form: DecoderForm, dtype: DT
       add(`${layer}self_attn.k_norm.weight`, headDim);
     }
     add(`${layer}self_attn.o_proj.weight`, hiddenSize, queries);
-    add(`${layer}mlp.gate_proj.weight`, intermediateSize, hiddenSize);
-    add(`${layer}mlp.up_proj.weight`, intermediateSize, hiddenSize);
-    add(`${layer}mlp.down_proj.weight`, hiddenSize, intermediateSize);
+    if (form.outputBias) add(`${layer}self_attn.o_proj.bias`, hiddenSize);
+    if (form.moe?.isSparse(i)) {
+      Object.assign(spec, expertWeightSpec(layer, hiddenSize, form.moe, dtype));
+      continue;
+    }
+    for (const [name, outputs, inputs] of [
+      ['gate', intermediateSize, hiddenSize],
+      ['up', intermediateSize, hiddenSize],
+      ['down', hiddenSize, intermediateSize],
+    ] as const) {
+      add(`${layer}mlp.${name}_proj.weight`, outputs, inputs);
+      if (form.mlpBias) add(`${layer}mlp.${name}_proj.bias`, outputs);
+    }
   }
   add('model.norm.weight', hiddenSize);
   if (!form.tieWordEmbeddings) add('lm_head.weight', vocabSize, hiddenSize);
   return spec;
 }
 
-/** The decoder's weights out of what {@link decoderWeightSpec} loaded: q, k, v and gate, up are fused. */
+function takeDenseWeights(loaded: Map<string, Tensor>, layer: string, form: DecoderForm): DenseMlpWeights {
+  const fuse = (kind: string): Tensor =>
+    fuseWeights(loaded, [`${layer}mlp.gate_proj.${kind}`, `${layer}mlp.up_proj.${kind}`]);
+  return {
+    kind: 'dense',
+    gateUp: fuse('weight'),
+    down: takeWeight(loaded, `${layer}mlp.down_proj.weight`),
+    ...(form.mlpBias && {
+      gateUpBias: fuse('bias'),
+      downBias: takeWeight(loaded, `${layer}mlp.down_proj.bias`),
+    }),
+  };
+}
+
+/** The decoder's weights out of what {@link decoderWeightSpec} loaded: q, k, v are fused, and so are gate and up. */
 export function takeDecoderWeights(loaded: Map<string, Tensor>, info: TargetInfo, form: DecoderForm): DecoderWeights {
   const embedTokens = takeWeight(loaded, 'model.embed_tokens.weight');
   return {
@@ -93,9 +121,11 @@ export function takeDecoderWeights(loaded: Map<string, Tensor>, info: TargetInfo
           keyNorm: takeWeight(loaded, `${layer}self_attn.k_norm.weight`),
         }),
         output: takeWeight(loaded, `${layer}self_attn.o_proj.weight`),
+        ...(form.outputBias && { outputBias: takeWeight(loaded, `${layer}self_attn.o_proj.bias`) }),
         postAttentionNorm: takeWeight(loaded, `${layer}post_attention_layernorm.weight`),
-        gateUp: fuseWeights(loaded, [`${layer}mlp.gate_proj.weight`, `${layer}mlp.up_proj.weight`]),
-        down: takeWeight(loaded, `${layer}mlp.down_proj.weight`),
+        mlp: form.moe?.isSparse(i)
+          ? takeExpertWeights(loaded, layer, info.hiddenSize, form.moe)
+          : takeDenseWeights(loaded, layer, form),
       };
     }),
     finalNorm: takeWeight(loaded, 'model.norm.weight'),

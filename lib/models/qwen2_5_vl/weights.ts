@@ -57,10 +57,13 @@ function takeBlock(loaded: Map<string, Tensor>, block: string): LayerWeights {
     output: take('attn.proj.weight'),
     outputBias: take('attn.proj.bias'),
     postAttentionNorm: take('norm2.weight'),
-    gateUp: fuse('weight'),
-    gateUpBias: fuse('bias'),
-    down: take('mlp.down_proj.weight'),
-    downBias: take('mlp.down_proj.bias'),
+    mlp: {
+      kind: 'dense',
+      gateUp: fuse('weight'),
+      gateUpBias: fuse('bias'),
+      down: take('mlp.down_proj.weight'),
+      downBias: take('mlp.down_proj.bias'),
+    },
   };
 }
 

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+
+namespace eyas::cpu {
+
+// Indices and values of the k largest of each of `rows` contiguous rows of `width` values, largest first, the
+// lower index first of equals; `normalize` divides the values of a row by their sum.
+void TopK(const float* x, int64_t rows, int64_t width, int64_t k, bool normalize, int32_t* indices,
+          float* values);
+
+// sum[ids[i]] += weights[i]·source[i], in the order of i; contiguous rows of `width` values.
+void AddWeightedRows(float* sum, int64_t width, const int64_t* ids, const float* weights, int64_t rows,
+                     const float* source);
+
+}  // namespace eyas::cpu
