@@ -3,9 +3,10 @@ import { describe, readJsonObject } from '../hub/files.js';
 import type { Family, ProcessorOptions } from './family.js';
 import { qwen2_5VL } from './qwen2_5_vl/index.js';
 import type { LoadTargetOptions, Processor, Target, TargetInfo } from './target.js';
+import { textFamilies } from './text/index.js';
 
 /** One line a family. */
-export const families: readonly Family[] = [qwen2_5VL];
+export const families: readonly Family[] = [...textFamilies, qwen2_5VL];
 
 /** Architectures that targets can have. */
 export const architectures: readonly string[] = families.flatMap((family) => family.architectures);

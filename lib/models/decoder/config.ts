@@ -112,10 +112,18 @@ export interface DecoderContext {
 
 type TextFields = z.infer<typeof textSchema>;
 
+/** The object that describes the rotary embedding, with the trained length where its type needs one. */
+function completeRope(text: TextFields): z.infer<typeof ropeSchema> | undefined {
+  const rope = text.rope_parameters ?? text.rope_scaling ?? undefined;
+  const type = rope?.rope_type ?? rope?.type;
+  if (type !== 'llama3' && type !== 'yarn') return rope;
+  return { original_max_position_embeddings: text.max_position_embeddings, ...rope };
+}
+
 function readRotary(text: TextFields, headDim: number, { mrope }: DecoderKind, context: DecoderContext): RotaryConfig {
   const { file, prefix } = context;
   const check = checker(file, prefix);
-  const rope = text.rope_parameters ?? text.rope_scaling ?? undefined;
+  const rope = completeRope(text);
   const key = text.rope_parameters ? 'rope_parameters' : 'rope_scaling';
   const sections = mrope && (rope?.mrope_section ?? mrope.sections);
   if (mrope && !sections) {
