@@ -43,10 +43,10 @@ def processor_inputs(processor, asked, answers):
 
 
 @torch.no_grad()
-def answer_all(model, processor, asked, batch=32):
+def answer_all(model, processor, asked, batch=32, prepare=processor_inputs):
     """-> for each conversation its answers, turn by turn after the model's own earlier ones.
 
-    An answer that reaches the limit ends the list with None.
+    An answer that reaches the limit ends the list with None.  `prepare` makes the model's inputs of a batch.
     """
     answers = [[] for _ in asked]
     end, pad = model.config.text_config.eos_token_id, processor.tokenizer.pad_token_id
@@ -54,7 +54,7 @@ def answer_all(model, processor, asked, batch=32):
         due = [i for i, a in enumerate(asked) if len(a.talk.turns) > turn and None not in answers[i]]
         for at in range(0, len(due), batch):
             part = due[at : at + batch]
-            inputs = processor_inputs(processor, [asked[i] for i in part], [answers[i] for i in part])
+            inputs = prepare(processor, [asked[i] for i in part], [answers[i] for i in part])
             out = model.generate(**inputs, max_new_tokens=LONGEST, do_sample=False)
             for i, row in zip(part, out[:, inputs["input_ids"].shape[1] :].tolist()):
                 row = [token for token in row if token != pad]

@@ -17,11 +17,16 @@ def orthogonal(g):
     return x.float()
 
 
+def layers(weight):
+    """[rows, columns] or [n, rows, columns] -> [1 or n, rows, columns]."""
+    return weight.reshape(-1, *weight.shape[-2:])
+
+
 class Optimizer:
     """Steps float32 copies of bfloat16 weights.
 
     `matrices` take Muon steps (Nesterov momentum, orthogonalised, scaled to the size of an AdamW step), equal shapes
-    together; `others` take AdamW steps.
+    together; a weight with a leading axis of experts is as many matrices. `others` take AdamW steps.
     """
 
     def __init__(self, matrices, others, momentum=0.95, decay=0.01):
@@ -32,7 +37,7 @@ class Optimizer:
         for matrix in matrices:
             by_shape[matrix.shape].append(matrix)
         self.stacks = [Masters(group) for group in by_shape.values()]
-        self.buffers = [torch.zeros(len(s.copies), *s.copies[0].shape) for s in self.stacks]
+        self.buffers = [torch.cat([layers(c) * 0 for c in s.copies]) for s in self.stacks]
 
     def step(self, rate, clip=1.0):
         masters = [self.others, *self.stacks]
@@ -43,14 +48,14 @@ class Optimizer:
             group["lr"] = rate
         self.adam.step()
         for stack, buffer in zip(self.stacks, self.buffers):
-            gradient = torch.stack([c.grad for c in stack.copies])
+            gradient = torch.cat([layers(c.grad) for c in stack.copies])
             buffer.lerp_(gradient, 1 - self.momentum)
             update = gradient.lerp(buffer, self.momentum)
             tall = update.shape[1] > update.shape[2]
             update = orthogonal(update.mT if tall else update)
             update = (update.mT if tall else update) * 0.2 * max(update.shape[1:]) ** 0.5
-            for copy, change in zip(stack.copies, update):
-                copy.mul_(1 - rate * self.decay).add_(change, alpha=-rate)
+            for copy, change in zip(stack.copies, update.chunk(len(stack.copies))):
+                copy.mul_(1 - rate * self.decay).add_(change.view_as(copy), alpha=-rate)
         for group in masters:
             group.give_weights()
 

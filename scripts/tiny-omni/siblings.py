@@ -1,0 +1,6 @@
+"""Puts scripts/tiny-target on the import path: scenes, language, optimizer and more are shared with the first target."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).resolve().parent.parent / "tiny-target"))
