@@ -115,6 +115,8 @@ class GemmCache {
 // Multiply-adds up to which making a primitive for a shape that may not come again costs more than the
 // general product takes: row counts differ from batch to batch.
 constexpr int64_t kOneOffWork = int64_t{1} << 26;
+// Values of b beyond which the general product is the slower one even so: it is not made for few rows.
+constexpr int64_t kOneOffWeights = int64_t{1} << 18;
 
 // float32 by the library's general product, which needs no primitive.
 void GemmFloat(const GemmProblem& problem) {
@@ -143,7 +145,7 @@ void GemmOneDnn(const GemmProblem& problem) {
   ApplyThreads();
   const Tensor& a = problem.a;
   const Tensor& b = problem.b;
-  if (a.dtype() == DType::kFloat32 && a.dim(0) * a.dim(1) * b.dim(1) <= kOneOffWork) {
+  if (a.dtype() == DType::kFloat32 && b.size() <= kOneOffWeights && a.dim(0) * b.size() <= kOneOffWork) {
     GemmFloat(problem);
     return;
   }

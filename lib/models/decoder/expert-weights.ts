@@ -1,6 +1,6 @@
 import type { Checkpoint } from '../../hub/safetensors.js';
 import type { WeightSpec } from '../../hub/weights.js';
-import { clone, dispose, reshape, transpose, type DType, type Tensor } from '../../tensor.js';
+import { clone, dispose, reshape, scope, transpose, type DType, type Tensor } from '../../tensor.js';
 import type { MoeConfig } from './config.js';
 import type { SparseMlpWeights } from './moe.js';
 import { fuseWeights, takeWeight } from './take.js';
@@ -97,7 +97,7 @@ export function expertWeightSpec(
 
 /** Matrices of a stack [E, in, out] as [E, out, in]. */
 function turned(stack: Tensor): Tensor {
-  const out = clone(transpose(stack, 1, 2));
+  const out = scope(() => clone(transpose(stack, 1, 2)));
   dispose(stack);
   return out;
 }
