@@ -3,10 +3,15 @@ import { join, resolve } from 'node:path';
 import { isObject, readJsonObject } from '../hub/files.js';
 import { resolveModel } from '../hub/resolve.js';
 import { openCheckpoint, type Checkpoint } from '../hub/safetensors.js';
-import { defaultAuxLayerIds } from '../serving/contract.js';
+import { familyOf } from '../models/registry.js';
+import type { TargetInfo } from '../models/target.js';
+import { resolveContract, type Engine } from '../serving/contract.js';
+import { supportsEagle3 } from '../serving/engine-support.js';
 import { formatBytes, type Fields } from './table.js';
 
 type Json = Record<string, unknown>;
+
+const engines: readonly Engine[] = ['sglang', 'vllm'];
 
 /** What a target, a draft or a checkpoint of a run is, from its config and the headers of its weights. */
 export function describeDirectory(model: string): Fields {
@@ -21,7 +26,7 @@ export function describeDirectory(model: string): Fields {
     ['directory', directory],
     ['kind', isDraft ? 'EAGLE-3 draft' : 'target'],
     ['architecture', architecture],
-    ...(isDraft ? describeDraft(directory, config) : describeTarget(config)),
+    ...(isDraft ? describeDraft(directory, config) : describeTarget(directory)),
     ...describeWeights(openCheckpoint(directory)),
   ];
 }
@@ -40,14 +45,44 @@ function describeCheckpoint(directory: string): Fields {
   ];
 }
 
-function describeTarget(config: Json): Fields {
-  // Multimodal checkpoints nest their decoder's config.
-  const decoder = [config['text_config'], config['llm_config'], config].find(
-    (entry): entry is Json => isObject(entry) && 'num_hidden_layers' in entry,
-  );
-  if (!decoder) return [];
-  const layers = Number(decoder['num_hidden_layers']);
-  return [...describeShape(decoder), ['default aux layers', defaultAuxLayers(layers)]];
+function describeTarget(directory: string): Fields {
+  const family = familyOf(directory);
+  const info = family.readInfo(directory);
+  const { rotary } = info;
+  const sections = rotary.mropeSection?.join(', ');
+  const interleaved = rotary.mropeInterleaved ? ', interleaved' : '';
+  const positions = sections === undefined ? '1 axis' : `3 axes, mrope sections ${sections}${interleaved}`;
+  return [
+    ['family', family.name],
+    ['modalities', family.modalities.join(', ')],
+    ['layers', String(info.numLayers)],
+    ['hidden size', String(info.hiddenSize)],
+    ['heads', `${info.numHeads}, ${info.numKeyValueHeads} for keys and values, of ${info.headDim}`],
+    ['vocabulary', String(info.vocabSize)],
+    ['context', `${info.maxPositionEmbeddings} tokens`],
+    ['positions', `${positions}, base ${rotary.theta}`],
+    ['end of turn', info.eosTokenIds.join(', ')],
+    ...engines.flatMap((engine) => describeServing(engine, info)),
+  ];
+}
+
+/** What a draft for an engine is trained for by default, and whether the engine takes one. */
+function describeServing(engine: Engine, info: TargetInfo): Fields {
+  const supported = supportsEagle3(engine, info.architecture);
+  const support = supported === undefined ? 'not known' : supported ? 'yes' : 'no';
+  return [
+    [`${engine}: serves EAGLE-3`, support],
+    ...describeContract(engine, info).map(([name, value]): Fields[number] => [`${engine}: ${name}`, value]),
+  ];
+}
+
+function describeContract(engine: Engine, info: TargetInfo): Fields {
+  try {
+    const rules = Object.entries(resolveContract({ engine }, info)).filter(([name]) => name !== 'engine');
+    return rules.map(([name, value]) => [name, text(value)]);
+  } catch (error) {
+    return [['contract', (error as Error).message]];
+  }
 }
 
 function describeDraft(directory: string, config: Json): Fields {
@@ -85,14 +120,6 @@ function describeWeights(checkpoint: Checkpoint): Fields {
     ['parameters', `${(parameters / 1e6).toFixed(1)} M`],
     ['weights', formatBytes(bytes)],
   ];
-}
-
-function defaultAuxLayers(layers: number): string {
-  try {
-    return defaultAuxLayerIds(layers).join(', ');
-  } catch {
-    return 'none: set draft.auxLayerIds';
-  }
 }
 
 function text(value: unknown): string {

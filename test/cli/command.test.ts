@@ -152,38 +152,35 @@ describe('eyas info', () => {
   });
 
   it('describes a target', () => {
-    const model = join(dir, 'target');
-    mkdirSync(model);
-    writeFileSync(
-      join(model, 'config.json'),
-      JSON.stringify({
-        architectures: ['Qwen2_5_VLForConditionalGeneration'],
-        text_config: {
-          num_hidden_layers: 8,
-          hidden_size: 64,
-          num_attention_heads: 4,
-          num_key_value_heads: 2,
-          vocab_size: 100,
-        },
-      }),
-    );
-    const weights = { w: { dtype: 'float32' as const, shape: [3, 1000], data: new Float32Array(3000) } };
-    writeSafetensors(join(model, 'model.safetensors'), weights);
-    const { code, stdout } = eyas(['info', model, '--json']);
+    const { code, stdout } = eyas(['info', 'models/tiny-qwen2.5-vl', '--json']);
     expect(code).toBe(0);
-    expect(JSON.parse(stdout)).toEqual({
-      directory: model,
+    expect(JSON.parse(stdout)).toMatchObject({
       kind: 'target',
       architecture: 'Qwen2_5_VLForConditionalGeneration',
+      family: 'Qwen2.5-VL',
+      modalities: 'text, image, video',
       layers: '8',
-      'hidden size': '64',
-      heads: '4, 2 for keys and values',
-      vocabulary: '100',
-      'default aux layers': '2, 4, 5',
-      tensors: '1 (F32)',
-      parameters: '0.0 M',
-      weights: '11.7 KiB',
+      positions: expect.stringMatching(/^3 axes, mrope sections \d+, \d+, \d+, base \d+$/) as string,
+      'sglang: serves EAGLE-3': 'yes',
+      'sglang: auxLayerIds': '[2,4,5]',
+      'sglang: multimodalEmbedding': 'merged',
+      'sglang: positions': 'mrope',
+      'vllm: multimodalEmbedding': 'placeholder',
+      'vllm: positions': 'index',
+      tensors: expect.stringContaining('(BF16') as string,
+      parameters: expect.stringMatching(/^\d\.\d M$/) as string,
     });
+  });
+
+  it('lists the supported families at a target of another', () => {
+    const model = join(dir, 'other');
+    mkdirSync(model);
+    writeFileSync(join(model, 'config.json'), JSON.stringify({ architectures: ['OtherModel'] }));
+    const { code, stderr } = eyas(['info', model]);
+    expect(code).toBe(1);
+    expect(stderr).toMatch(
+      /other\/config\.json: architectures: expected one of .*LlamaForCausalLM.*received "OtherModel"/,
+    );
   });
 
   it('describes a draft with its contract', () => {
