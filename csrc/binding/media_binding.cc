@@ -1,6 +1,7 @@
 #include "binding/args.h"
 #include "binding/modules.h"
 #include "core/check.h"
+#include "media/log_mel.h"
 #include "media/patchify.h"
 #include "media/resize.h"
 
@@ -9,6 +10,9 @@ namespace {
 
 // More than any picture has, and small enough that products of sizes stay within an int64.
 constexpr int64_t kMaxSide = 1 << 20;
+
+// More bands would be narrower than the bins of the spectrum, and some of them empty.
+constexpr int64_t kMaxMels = 128;
 
 void ExpectPixels(const char* op, const Span<uint8_t>& data, const Dims& shape) {
   for (const int64_t size : shape) {
@@ -77,11 +81,28 @@ Napi::Value PatchifyFrames(const Napi::CallbackInfo& info) {
   return out;
 }
 
+Napi::Value LogMelFeatures(const Napi::CallbackInfo& info) {
+  const Args args("logMel", info);
+  const auto samples = args.TypedArray<float>(0, "samples");
+  const Options options = args.Options(1);
+  const auto count = static_cast<int64_t>(samples.size);
+  LogMelOptions log_mel{};
+  log_mel.mels = options.Int("mels");
+  log_mel.padded_length = options.Int("paddedLength", count);
+  if (log_mel.mels > kMaxMels) {
+    Fail(args.op(), "mels up to " + std::to_string(kMaxMels), std::to_string(log_mel.mels));
+  }
+  auto out = Napi::Float32Array::New(args.env(), log_mel.mels * LogMelFrames(count, log_mel));
+  LogMel(samples.data, count, log_mel, out.Data());
+  return out;
+}
+
 }  // namespace
 
 void InitMedia(Napi::Env, Napi::Object exports) {
   Export<ResizeImage>(exports, "resize");
   Export<PatchifyFrames>(exports, "patchify");
+  Export<LogMelFeatures>(exports, "logMel");
 }
 
 }  // namespace eyas
