@@ -55,7 +55,11 @@ void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t widt
           const int64_t x0 = (block * merge + in_block % merge) * patch;
           for (int64_t c = 0; c < 3; ++c) {
             for (int64_t t = 0; t < temporal; ++t) {
-              const int64_t frame = std::min(slice * temporal + t, count - 1);
+              const int64_t frame = slice * temporal + t;
+              if (frame >= count) {  // the last frame again: a picture is one, however many a patch spans
+                target = std::copy_n(target - patch * patch, patch * patch, target);
+                continue;
+              }
               for (int64_t y = y0; y < y0 + patch; ++y) {
                 const uint8_t* row = frames + ((frame * height + y) * width + x0) * 3 + c;
                 for (int64_t x = 0; x < patch; ++x) *target++ = values[c][row[x * 3]];

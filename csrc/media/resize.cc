@@ -8,6 +8,11 @@
 
 #include "core/check.h"
 #include "core/parallel.h"
+#include "cpu/simd.h"
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#endif
 
 namespace eyas {
 namespace {
@@ -88,26 +93,103 @@ Taps MakeTaps(int64_t in_size, int64_t out_size, const Kernel& kernel) {
   return taps;
 }
 
-uint8_t ToByte(int32_t sum) { return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255)); }
+EYAS_INLINE uint8_t ToByte(int32_t sum) {
+  return static_cast<uint8_t>(std::clamp(sum >> kPrecisionBits, 0, 255));
+}
 
 constexpr int32_t kHalf = 1 << (kPrecisionBits - 1);
 
-// C is the number of channels where it is known at compile time, 0 where it is not.
-template <int C>
-void ResampleRow(const uint8_t* row, uint8_t* out, const Taps& taps, int64_t out_width, int64_t channels) {
-  const int64_t c_count = C > 0 ? C : channels;
+// Rows that the horizontal pass takes at a time: their bytes are laid side by side, so that one vector holds
+// the same sample of all of them.
+constexpr int64_t kLanes = 16;
+
+#if defined(__SSE2__)
+
+// Turns 16 × 16 bytes: interleaving both halves of the rows four times over is a transposition.
+void TransposeTile(const uint8_t* in, int64_t in_stride, uint8_t* out, int64_t out_stride) {
+  __m128i a[kLanes], b[kLanes];
+  for (int i = 0; i < kLanes; ++i) {
+    a[i] = _mm_loadu_si128(reinterpret_cast<const __m128i*>(in + i * in_stride));
+  }
+  for (int round = 0; round < 4; ++round) {
+    for (int i = 0; i < kLanes / 2; ++i) {
+      b[2 * i] = _mm_unpacklo_epi8(a[i], a[i + kLanes / 2]);
+      b[2 * i + 1] = _mm_unpackhi_epi8(a[i], a[i + kLanes / 2]);
+    }
+    std::copy(b, b + kLanes, a);
+  }
+  for (int i = 0; i < kLanes; ++i) {
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(out + i * out_stride), a[i]);
+  }
+}
+
+#else
+
+void TransposeTile(const uint8_t* in, int64_t in_stride, uint8_t* out, int64_t out_stride) {
+  for (int64_t i = 0; i < kLanes; ++i) {
+    for (int64_t j = 0; j < kLanes; ++j) out[j * out_stride + i] = in[i * in_stride + j];
+  }
+}
+
+#endif
+
+// [rows, columns] bytes, rows `stride` apart, to [columns, kLanes]; lanes past the rows keep what they hold.
+void ToLanes(const uint8_t* in, int64_t rows, int64_t columns, int64_t stride, uint8_t* out) {
+  int64_t x = 0;
+  if (rows == kLanes) {
+    for (; x + kLanes <= columns; x += kLanes) TransposeTile(in + x, stride, out + x * kLanes, kLanes);
+  }
+  for (; x < columns; ++x) {
+    for (int64_t y = 0; y < rows; ++y) out[x * kLanes + y] = in[y * stride + x];
+  }
+}
+
+// The way back of ToLanes.
+void FromLanes(const uint8_t* in, int64_t rows, int64_t columns, int64_t stride, uint8_t* out) {
+  int64_t x = 0;
+  if (rows == kLanes) {
+    for (; x + kLanes <= columns; x += kLanes) TransposeTile(in + x * kLanes, kLanes, out + x, stride);
+  }
+  for (; x < columns; ++x) {
+    for (int64_t y = 0; y < rows; ++y) out[y * stride + x] = in[x * kLanes + y];
+  }
+}
+
+// Horizontal pass over rows in lanes: [in_width · channels, kLanes] to [out_width · channels, kLanes].
+EYAS_SIMD_CLONES
+void ResampleLanes(const uint8_t* in, uint8_t* out, const Taps& taps, int64_t out_width, int64_t channels) {
   for (int64_t x = 0; x < out_width; ++x) {
     const int32_t* weights = taps.at(x);
-    const uint8_t* pixel = row + taps.first[x] * c_count;
-    for (int64_t c = 0; c < c_count; ++c) {
-      int32_t sum = kHalf;
-      for (int64_t j = 0; j < taps.count[x]; ++j) sum += pixel[j * c_count + c] * weights[j];
-      out[x * c_count + c] = ToByte(sum);
+    const int64_t count = taps.count[x];
+    for (int64_t c = 0; c < channels; ++c) {
+      const uint8_t* samples = in + (taps.first[x] * channels + c) * kLanes;
+      int32_t sums[kLanes];
+      for (int64_t i = 0; i < kLanes; ++i) sums[i] = kHalf;
+      for (int64_t j = 0; j < count; ++j) {
+        for (int64_t i = 0; i < kLanes; ++i) sums[i] += samples[j * channels * kLanes + i] * weights[j];
+      }
+      for (int64_t i = 0; i < kLanes; ++i) out[(x * channels + c) * kLanes + i] = ToByte(sums[i]);
     }
   }
 }
 
+// Horizontal pass over rows `begin` to `end`.
+void ResampleRows(const uint8_t* data, uint8_t* out, const Taps& taps, int64_t width, int64_t out_width,
+                  int64_t channels, int64_t begin, int64_t end) {
+  const int64_t in_bytes = width * channels;
+  const int64_t out_bytes = out_width * channels;
+  std::vector<uint8_t> in_lanes(in_bytes * kLanes);
+  std::vector<uint8_t> out_lanes(out_bytes * kLanes);
+  for (int64_t y = begin; y < end; y += kLanes) {
+    const int64_t rows = std::min(kLanes, end - y);
+    ToLanes(data + y * in_bytes, rows, in_bytes, in_bytes, in_lanes.data());
+    ResampleLanes(in_lanes.data(), out_lanes.data(), taps, out_width, channels);
+    FromLanes(out_lanes.data(), rows, out_bytes, out_bytes, out + y * out_bytes);
+  }
+}
+
 // One output row as the weighted sum of input rows of `bytes` bytes.
+EYAS_SIMD_CLONES
 void ResampleColumns(const uint8_t* rows, uint8_t* out, const int32_t* weights, int64_t count,
                      int64_t bytes) {
   constexpr int64_t kBlock = 256;
@@ -160,14 +242,7 @@ void Resize(const uint8_t* data, int64_t height, int64_t width, int64_t channels
       target = between.data();
     }
     ParallelFor(rows, out_bytes * taps.stride, [&](int64_t begin, int64_t end) {
-      for (int64_t y = begin; y < end; ++y) {
-        const uint8_t* row = source + y * width * channels;
-        if (channels == 3) {
-          ResampleRow<3>(row, target + y * out_bytes, taps, out_width, channels);
-        } else {
-          ResampleRow<0>(row, target + y * out_bytes, taps, out_width, channels);
-        }
-      }
+      ResampleRows(source, target, taps, width, out_width, channels, begin, end);
     });
     source = target;
   }
