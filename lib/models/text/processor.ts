@@ -6,7 +6,7 @@ import type { MediaFeature } from '../target.js';
 export class TextProcessor extends ChatProcessor<MediaFeature> {
   protected readonly placeholders: readonly string[] = [];
 
-  protected async load(part: MediaPart): Promise<never> {
+  protected load(part: MediaPart): Promise<never> {
     return refuseMedia(part, this.info.architecture, 'text');
   }
 
