@@ -52,7 +52,10 @@ export interface MatmulOptions {
 export interface RopeOptions {
   /** Number of frequencies that each axis takes; absent for one axis. */
   sections?: number[];
-  /** Interleaved mrope (Qwen3-VL): axis 1 takes frequencies 1, 4, 7 …, axis 2 takes 2, 5, 8 …, axis 0 the rest. */
+  /**
+   * Interleaved mrope (Qwen3-VL): axis 1 takes frequencies 1, 4, 7 …, axis 2 takes 2, 5, 8 …, each as many as its
+   * section says and there are; axis 0 takes the rest.
+   */
   interleaved?: boolean;
   /** Added to every position. */
   offset?: number;
@@ -218,6 +221,7 @@ export interface Native {
   /** a += alpha·b */
   addInPlace(a: NativeTensor, b: NativeTensor, alpha?: number): void;
   scaleInPlace(a: NativeTensor, factor: number): void;
+  /** a·b; b has a's shape, or is a vector [H] that every row of a […,H] is multiplied by. */
   mul(a: NativeTensor, b: NativeTensor): NativeTensor;
   activation(x: NativeTensor, kind: Activation): NativeTensor;
   /** act(gate)·up */
@@ -402,6 +406,24 @@ export interface Native {
       videoGrids: Int32Array;
       secondPerGrid: Float64Array;
       positionRule: 'engines' | 'transformers5';
+    },
+  ): { positions: Float32Array; delta: number };
+  /** Positions keep fractions of seconds under `qwen3_omni`; delta may have one too. */
+  ropeIndexOmni(
+    ids: Int32Array,
+    options: {
+      imageTokenId: number;
+      videoTokenId: number;
+      audioTokenId: number;
+      visionStartTokenId: number;
+      audioStartTokenId: number;
+      mergeSize: number;
+      positionsPerSecond: number;
+      /** [t,h,w] triples, in patches */
+      imageGrids: Int32Array;
+      videoGrids: Int32Array;
+      secondPerGrid: Float64Array;
+      rule: 'qwen2_5_omni' | 'qwen3_omni';
     },
   ): { positions: Float32Array; delta: number };
 }

@@ -56,6 +56,7 @@ Tensor Add(const Tensor& a, const Tensor& b);
 // a += alpha·b
 void AddInPlace(const Tensor& a, const Tensor& b, double alpha);
 void ScaleInPlace(const Tensor& a, double factor);
+// b has a's shape, or is a vector that every row of a is multiplied by.
 Tensor Multiply(const Tensor& a, const Tensor& b);
 Tensor Activate(const Tensor& x, Activation kind);
 // act(gate)·up

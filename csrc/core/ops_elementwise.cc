@@ -66,11 +66,21 @@ void ScaleInPlace(const Tensor& a, double factor) {
 
 Tensor Multiply(const Tensor& a, const Tensor& b) {
   ExpectDType("mul", "a", a, DType::kFloat32);
-  ExpectSameFloats("mul", a, "b", b);
+  ExpectDType("mul", "b", b, DType::kFloat32);
+  const bool per_feature = a.rank() > 1 && b.shape() == Dims({a.dim(-1)});
+  if (!per_feature && b.shape() != a.shape()) {
+    const std::string vector = a.rank() > 1 ? " or " + Dims({a.dim(-1)}).ToString() : "";
+    Fail("mul", "shape " + a.shape().ToString() + vector + " for b", b.ToString());
+  }
   const Tensor left = Contiguous(a);
   const Tensor right = Contiguous(b);
   Tensor out(a.shape(), DType::kFloat32);
-  cpu::Multiply(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+  if (per_feature && b.size() > 0) {
+    cpu::MultiplyRows(left.data<float>(), right.data<float>(), out.data<float>(), out.size() / b.size(),
+                      b.size());
+  } else {
+    cpu::Multiply(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+  }
   return out;
 }
 

@@ -147,6 +147,12 @@ void Multiply(const float* a, const float* b, float* out, int64_t n) {
   });
 }
 
+void MultiplyRows(const float* a, const float* b, float* out, int64_t rows, int64_t width) {
+  ParallelFor(rows, width, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) MultiplyRange(a + i * width, b, out + i * width, width);
+  });
+}
+
 void Activate(const float* x, Activation kind, float* out, int64_t n) {
   ParallelFor(n, kActivationCost,
               [&](int64_t begin, int64_t end) { ActivateRange(x + begin, kind, out + begin, end - begin); });

@@ -12,6 +12,8 @@ void Add(const float* a, const float* b, float* out, int64_t n);
 void AddScaled(float* a, const float* b, float alpha, int64_t n);
 void Scale(float* a, float factor, int64_t n);
 void Multiply(const float* a, const float* b, float* out, int64_t n);
+// Every row of a [rows, width] times the vector b [width].
+void MultiplyRows(const float* a, const float* b, float* out, int64_t rows, int64_t width);
 void Activate(const float* x, Activation kind, float* out, int64_t n);
 
 // Rows of `width` features; gate and up have rows `gate_stride` and `up_stride` apart, the results are

@@ -62,6 +62,21 @@ describe('arithmetic', () => {
     }
   });
 
+  it.each([
+    [[3], 5],
+    [[2, 3], 7],
+    [[1500], 400],
+  ])('mul multiplies every row of [%j, %i] by a vector', (leading, width) => {
+    scope(() => {
+      const rows = leading.reduce((product, n) => product * n, 1);
+      const x = Float32Array.from({ length: rows * width }, (_, i) => ((i * 7) % 31) - 11);
+      const scale = Float32Array.from({ length: width }, (_, i) => (i % 5) / 4 - 0.5);
+      const out = ops.mul(tensor(x, [...leading, width]), tensor(scale, [width]));
+      expect(out.shape).toEqual([...leading, width]);
+      expect(toFloats(out)).toEqual(x.map((v, i) => v * scale[i % width]!));
+    });
+  });
+
   it('takes views, and operands that are the target', () => {
     scope(() => {
       const m = tensor(Float32Array.of(1, 2, 3, 4), [2, 2]);
@@ -171,7 +186,7 @@ describe('elementwise ops refuse', () => {
       () => ops.add(ops.zeros([2], 'bfloat16'), zeros(2)),
       '[add] expected float32 for a, received bfloat16 [2]',
     ],
-    [() => ops.mul(zeros(2, 1), zeros(2)), '[mul] expected shape [2,1] for b, received float32 [2]'],
+    [() => ops.mul(zeros(2, 1), zeros(2)), '[mul] expected shape [2,1] or [1] for b, received float32 [2]'],
     [
       () => {
         ops.addInPlace(transpose(zeros(2, 3), 0, 1), zeros(3, 2));
