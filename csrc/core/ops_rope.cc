@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "core/check.h"
 #include "core/ops.h"
 #include "cpu/rope.h"
@@ -27,16 +29,11 @@ std::vector<int64_t> AxisOfFrequency(int64_t axes, int64_t frequencies, const Ro
     Fail(kOp, "sections that sum to " + std::to_string(frequencies) + " frequencies", std::to_string(sum));
   }
   if (args.interleaved) {
-    // Axis a > 0 takes every count-th frequency from a on, as many as its section says; axis 0 has the rest.
+    // Axis a > 0 takes every count-th frequency from a on, as many as its section says and there are; axis 0
+    // has the rest.
     for (int64_t axis = 1; axis < count; ++axis) {
-      const int64_t end = args.sections[axis] * count;
-      for (int64_t f = axis; f < end; f += count) {
-        if (f >= frequencies) {
-          Fail(kOp, "interleaved sections that fit into " + std::to_string(frequencies) + " frequencies",
-               std::to_string(args.sections[axis]) + " for axis " + std::to_string(axis));
-        }
-        axis_of[f] = axis;
-      }
+      const int64_t end = std::min(args.sections[axis] * count, frequencies);
+      for (int64_t f = axis; f < end; f += count) axis_of[f] = axis;
     }
     return axis_of;
   }

@@ -2,8 +2,14 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson } from '../../hub/files.js';
 import type { Activation } from '../../native.js';
-import { activation, checker, count, parsePart, stopTokens, tokenId } from '../config.js';
-import { readDecoderConfig, type DecoderConfig, type DecoderKind } from '../decoder/config.js';
+import { activation, checker, count, parsePart, stopTokens } from '../config.js';
+import {
+  checkTokenWidth,
+  checkVisionHeads,
+  readQwenVLConfig,
+  type QwenVLConfig,
+  type QwenVLForm,
+} from '../qwen_vl/config.js';
 
 /** The vision tower. Sizes are in pixels for patches and windows, in features elsewhere. */
 export interface Qwen2_5VLVisionConfig {
@@ -28,21 +34,13 @@ export interface Qwen2_5VLVisionConfig {
 }
 
 /** config.json of a `Qwen2_5_VLForConditionalGeneration`, whichever version of transformers wrote it. */
-export interface Qwen2_5VLConfig {
-  text: DecoderConfig;
-  vision: Qwen2_5VLVisionConfig;
-  imageTokenId: number;
-  videoTokenId: number;
-  visionStartTokenId: number;
-  visionEndTokenId: number;
-}
+export type Qwen2_5VLConfig = QwenVLConfig<Qwen2_5VLVisionConfig>;
 
-const architecture = 'Qwen2_5_VLForConditionalGeneration';
-
-const decoderKind: DecoderKind = {
-  attentionBias: 'always',
-  queryKeyNorm: false,
-  mrope: { interleaved: false },
+const form: QwenVLForm = {
+  modelType: 'qwen2_5_vl',
+  architecture: 'Qwen2_5_VLForConditionalGeneration',
+  decoder: { attentionBias: 'always', queryKeyNorm: false, mrope: { interleaved: false } },
+  tiedByText: true,
 };
 
 const visionSchema = z.object({
@@ -63,18 +61,6 @@ const visionSchema = z.object({
   rope_parameters: z.looseObject({ rope_theta: z.number().positive().optional() }).nullish(),
 });
 
-const rootSchema = z.looseObject({
-  architectures: z.array(z.string()).optional(),
-  model_type: z.literal('qwen2_5_vl'),
-  text_config: z.record(z.string(), z.unknown()).optional(),
-  vision_config: z.record(z.string(), z.unknown()),
-  image_token_id: tokenId,
-  video_token_id: tokenId,
-  vision_start_token_id: tokenId,
-  vision_end_token_id: tokenId,
-  tie_word_embeddings: z.boolean().optional(),
-});
-
 /**
  * Reads a parsed config.json: nested as transformers 5 writes it, or with the text decoder's keys at the top level as
  * published checkpoints have it.
@@ -84,40 +70,18 @@ const rootSchema = z.looseObject({
  * @throws Error `file: key: reason` for every missing or nonsensical field
  */
 export function parseConfig(raw: unknown, file: string, stopTokenIds: readonly number[] = []): Qwen2_5VLConfig {
-  const root = parsePart(rootSchema, raw, file);
-  const prefix = root.text_config ? 'text_config.' : '';
-  const vision = parsePart(visionSchema, root.vision_config, file, 'vision_config.');
-  const tied = root.tie_word_embeddings === true || root.text_config?.['tie_word_embeddings'] === true;
-  const text = readDecoderConfig(root.text_config ?? raw, decoderKind, {
-    file,
-    prefix,
-    architecture: root.architectures?.[0] ?? architecture,
-    modelType: root.model_type,
-    tieWordEmbeddings: tied,
-    stopTokenIds,
-  });
-  const check = checker(file);
-  check(
-    Number.isInteger(vision.hidden_size / vision.num_heads / 4),
-    'vision_config.num_heads',
-    `expected heads of a size divisible by 4 out of hidden_size ${vision.hidden_size}, received ${vision.num_heads} heads`,
-  );
-  check(
-    vision.out_hidden_size === text.hiddenSize,
-    'vision_config.out_hidden_size',
-    `expected the text decoder's hidden_size ${text.hiddenSize}, received ${vision.out_hidden_size}`,
-  );
-  check(
+  const config = readQwenVLConfig(raw, form, file, stopTokenIds);
+  const prefix = 'vision_config.';
+  const vision = parsePart(visionSchema, config.vision, file, prefix);
+  checkVisionHeads(file, prefix, 'hidden_size', vision.hidden_size, vision.num_heads);
+  checkTokenWidth(file, prefix, 'out_hidden_size', vision.out_hidden_size, config.text);
+  checker(file, prefix)(
     vision.window_size >= vision.patch_size * vision.spatial_merge_size,
-    'vision_config.window_size',
+    'window_size',
     `expected at least one merged patch of ${vision.patch_size * vision.spatial_merge_size} pixels, received ${vision.window_size}`,
   );
-  for (const key of ['image_token_id', 'video_token_id', 'vision_start_token_id', 'vision_end_token_id'] as const) {
-    check(root[key] < text.vocabSize, key, `expected an id below vocab_size ${text.vocabSize}, received ${root[key]}`);
-  }
-
   return {
-    text,
+    ...config,
     vision: {
       depth: vision.depth,
       hiddenSize: vision.hidden_size,
@@ -134,10 +98,6 @@ export function parseConfig(raw: unknown, file: string, stopTokenIds: readonly n
       hiddenAct: vision.hidden_act,
       ropeTheta: vision.rope_parameters?.rope_theta ?? 10000,
     },
-    imageTokenId: root.image_token_id,
-    videoTokenId: root.video_token_id,
-    visionStartTokenId: root.vision_start_token_id,
-    visionEndTokenId: root.vision_end_token_id,
   };
 }
 

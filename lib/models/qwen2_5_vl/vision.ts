@@ -1,5 +1,8 @@
 import { dispose, keep, ops, reshape, scope, tensor, type Tensor } from '../../tensor.js';
 import { TransformerLayer, Workspace, type LayerConfig, type LayerWeights } from '../decoder/layer.js';
+import type { EncodedMedia } from '../multimodal-target.js';
+import { axialFrequencies, axialTables } from '../qwen_vl/frames.js';
+import type { VisionTower } from '../qwen_vl/target.js';
 import type { Grid } from '../qwen_vl/visual-feature.js';
 import type { Qwen2_5VLVisionConfig } from './config.js';
 import { layOutPatches } from './vision-layout.js';
@@ -22,14 +25,8 @@ export interface VisionWeights {
 /** All RMS norms of the tower, whatever the decoder's. */
 const rmsNormEps = 1e-6;
 
-/** theta^(−2j/d) over d = half a head, once for the height and once for the width. */
-function axialFrequencies(theta: number, headDim: number): Float32Array {
-  const count = headDim / 4;
-  return Float32Array.from({ length: 2 * count }, (_, j) => 1 / Math.fround(theta ** Math.fround((j % count) / count)));
-}
-
 /** Vision tower of Qwen2.5-VL: attention within windows in most blocks, within the frame in some. */
-export class VisionTower {
+export class Qwen2_5VLVisionTower implements VisionTower {
   readonly #blocks: TransformerLayer[];
   readonly #layerConfig: LayerConfig;
   readonly #frequencies: Tensor;
@@ -56,21 +53,15 @@ export class VisionTower {
     this.#frequencies = keep(tensor(frequencies, [frequencies.length]));
   }
 
-  /**
-   * Tokens of media, float32 [P / m², H], in the order of their patches.
-   *
-   * @param pixels float32 [P, channels · temporal patch · patch²]: patch rows of all media, end to end
-   * @param grids one per picture or clip
-   */
-  forward(pixels: Tensor, grids: readonly Grid[]): Tensor {
+  /** {@link VisionTower.forward} */
+  forward(pixels: Tensor, grids: readonly Grid[]): EncodedMedia {
     return scope(() => {
       const patches = pixels.shape[0]!;
       const layout = layOutPatches(grids, this.config);
       const rows = (data: Int32Array): Tensor => tensor(data, [patches]);
       const windows = { begin: rows(layout.windowBegin), end: rows(layout.windowEnd) };
       const frames = { begin: rows(layout.frameBegin), end: rows(layout.frameEnd) };
-      const sections = [this.#frequencies.size / 2, this.#frequencies.size / 2];
-      const tables = ops.ropeTables(tensor(layout.positions, [2, patches]), this.#frequencies, { sections });
+      const tables = axialTables(layout.positions, this.#frequencies);
 
       const embedded = ops.matmul(pixels, this.weights.patchEmbed, { transposeB: true });
       const x = ops.gatherRows(embedded, rows(layout.order));
@@ -84,7 +75,7 @@ export class VisionTower {
       } finally {
         buffers.dispose();
       }
-      return ops.gatherRows(this.#merge(x), tensor(layout.reverse, [layout.reverse.length]));
+      return { tokens: ops.gatherRows(this.#merge(x), tensor(layout.reverse, [layout.reverse.length])) };
     });
   }
 

@@ -10,14 +10,9 @@ import {
   type DecoderWeights,
 } from '../decoder/weights.js';
 import { patchFeatures } from '../qwen_vl/visual-feature.js';
+import { rename } from '../qwen_vl/weights.js';
 import type { Qwen2_5VLConfig, Qwen2_5VLVisionConfig } from './config.js';
 import type { VisionWeights } from './vision.js';
-
-/** Names that transformers uses at run time, and some tools save, become the published ones. */
-const rename = [
-  ['model.visual.', 'visual.'],
-  ['model.language_model.', 'model.'],
-] as const;
 
 function visionWeightSpec(config: Qwen2_5VLVisionConfig, dtype: DType): Record<string, WeightSpec> {
   const { hiddenSize, intermediateSize, inChannels, temporalPatchSize, patchSize: side } = config;

@@ -3,14 +3,13 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { Qwen2_5VLTarget } from '../../../lib/models/qwen2_5_vl/target.js';
 import { loadTarget as loadFromRegistry } from '../../../lib/models/registry.js';
-import type { PrefillOptions, Sample, Target } from '../../../lib/models/target.js';
+import type { Sample } from '../../../lib/models/target.js';
 import { native } from '../../../lib/native.js';
-import { narrow, scope, toFloats, type Tensor } from '../../../lib/tensor.js';
+import { scope, toFloats } from '../../../lib/tensor.js';
 import { relativeError } from '../../helpers/reference.js';
 import { temporaryDirectory } from '../../hub/temporary.js';
-import { cases, checkpoints, directory, expectedCase, loadTarget } from './checkpoints.js';
-
-const tolerance = 1e-4;
+import { describeParity, prefill } from '../qwen_vl/parity.js';
+import { checkpoints, directory, expectedCase, loadTarget } from './checkpoints.js';
 
 function open(checkpoint: string): Qwen2_5VLTarget {
   const target = loadTarget(checkpoint);
@@ -20,62 +19,7 @@ function open(checkpoint: string): Qwen2_5VLTarget {
   return target;
 }
 
-/** Runs a prefill and copies everything it returns. */
-function prefill(target: Target, samples: readonly Sample[], options: Partial<PrefillOptions> = {}) {
-  return scope(() => {
-    const result = target.prefill(samples, { auxLayerIds: [1], ...options });
-    const floats = (tensor: Tensor | undefined): Float32Array => (tensor ? toFloats(tensor) : new Float32Array());
-    return {
-      aux: floats(result.auxHiddenStates),
-      last: floats(result.lastHiddenStates),
-      embeddings: floats(result.inputEmbeddings),
-      all: floats(result.hiddenStates),
-    };
-  });
-}
-
-describe.each(checkpoints)('hidden states of %s equal those of transformers', (checkpoint) => {
-  it.each(cases)('%s', (name) => {
-    const target = open(checkpoint);
-    const { sample, ...expected } = expectedCase(checkpoint, name);
-    const actual = prefill(target, [sample], { allLayers: true });
-    const boundary = sample.inputIds.length * target.info.hiddenSize;
-    for (let k = 0; k <= target.info.numLayers; k++) {
-      const part = (all: Float32Array) => all.subarray(k * boundary, (k + 1) * boundary);
-      expect(relativeError(part(actual.all), part(expected.hiddenStates)), `boundary ${k}`).toBeLessThan(tolerance);
-    }
-    expect(relativeError(actual.last, expected.lastHiddenStates)).toBeLessThan(tolerance);
-  });
-
-  it('and so do the logits', () => {
-    const target = open(checkpoint);
-    const { sample, logits } = expectedCase(checkpoint, 'mixed');
-    scope(() => {
-      const { lastHiddenStates } = target.prefill([sample], { auxLayerIds: [] });
-      const rows = narrow(lastHiddenStates, 0, sample.inputIds.length - 3, 3);
-      expect(relativeError(toFloats(target.logits(rows)), logits)).toBeLessThan(tolerance);
-    });
-  });
-
-  it('and packed samples give what each gives alone', () => {
-    const target = open(checkpoint);
-    const samples = ['images', 'text', 'mixed', 'clip', 'text'].map((name) => expectedCase(checkpoint, name).sample);
-    const packed = prefill(target, samples, { allLayers: true });
-    const rows = samples.reduce((sum, { inputIds }) => sum + inputIds.length, 0);
-    const { hiddenSize, numLayers } = target.info;
-    let start = 0;
-    for (const sample of samples) {
-      const alone = prefill(target, [sample], { allLayers: true });
-      const length = sample.inputIds.length;
-      for (let k = 0; k <= numLayers; k++) {
-        const inPack = packed.all.subarray((k * rows + start) * hiddenSize, (k * rows + start + length) * hiddenSize);
-        const own = alone.all.subarray(k * length * hiddenSize, (k + 1) * length * hiddenSize);
-        expect(relativeError(inPack, own)).toBeLessThan(1e-5);
-      }
-      start += length;
-    }
-  });
-});
+describeParity('qwen2_5_vl', checkpoints, (path) => Qwen2_5VLTarget.load(path));
 
 describe('prefill', () => {
   it('puts aux states side by side in ascending order, whatever the order asked for', () => {
