@@ -1,19 +1,22 @@
 #!/usr/bin/env node
-// The main job on the embedded default: trains a draft for models/tiny-qwen2.5-vl, decodes with it before and after,
-// exports and verifies it, and writes runs/quickstart/summary.json.
+// The main job on an embedded target: trains a draft, decodes with it before and after, exports and verifies it, and
+// writes summary.json. models/tiny-qwen2.5-vl (runs/quickstart), or with --omni models/tiny-qwen3-omni, which hears too
+// (runs/quickstart-omni).
 
 import { rmSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
 import { evaluate, exportDraft, train, verifyDraft } from '../dist/index.js';
 import { runWithProgress } from '../dist/cli/run.js';
 import { formatTable } from '../dist/cli/table.js';
 import { native } from '../dist/native.js';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
-const model = join(root, 'models', 'tiny-qwen2.5-vl');
+const { omni } = parseArgs({ options: { omni: { type: 'boolean', default: false } } }).values;
+const model = join(root, 'models', omni ? 'tiny-qwen3-omni' : 'tiny-qwen2.5-vl');
 const conversations = join(model, 'conversations');
-const out = join(root, 'runs', 'quickstart');
+const out = join(root, 'runs', omni ? 'quickstart-omni' : 'quickstart');
 const chainLength = 5;
 
 const config = {

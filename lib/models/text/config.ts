@@ -2,25 +2,23 @@ import { join } from 'node:path';
 import { z } from 'zod';
 import { readJson } from '../../hub/files.js';
 import { parsePart, stopTokens } from '../config.js';
-import { decoderKinds, readDecoderConfig, type DecoderConfig } from '../decoder/config.js';
+import { readDecoderConfig, type DecoderConfig, type DecoderKind } from '../decoder/config.js';
 
-/** `model_type` of text LLMs. */
-export type TextModelType = keyof typeof decoderKinds;
-
-/** Classes of config.json, by model type. */
-export const textArchitectures: Readonly<Record<TextModelType, string>> = {
-  llama: 'LlamaForCausalLM',
-  qwen2: 'Qwen2ForCausalLM',
-  qwen3: 'Qwen3ForCausalLM',
-  qwen3_moe: 'Qwen3MoeForCausalLM',
-};
+/** What sets one kind of text LLM apart from the others. */
+export interface TextKind {
+  /** Class of config.json. */
+  architecture: string;
+  /** `model_type` of config.json. */
+  modelType: string;
+  decoder: DecoderKind;
+}
 
 /**
  * Reads config.json, and the stop tokens from the files beside it, of a text LLM.
  *
  * @throws Error `file: key: reason` for every missing or nonsensical field
  */
-export function loadConfig(modelDir: string, modelType: TextModelType): DecoderConfig {
+export function loadConfig(modelDir: string, { architecture, modelType, decoder }: TextKind): DecoderConfig {
   const file = join(modelDir, 'config.json');
   const raw = readJson(file);
   const rootSchema = z.looseObject({
@@ -28,10 +26,10 @@ export function loadConfig(modelDir: string, modelType: TextModelType): DecoderC
     tie_word_embeddings: z.boolean().nullish(),
   });
   const root = parsePart(rootSchema, raw, file);
-  return readDecoderConfig(raw, decoderKinds[modelType], {
+  return readDecoderConfig(raw, decoder, {
     file,
     prefix: '',
-    architecture: textArchitectures[modelType],
+    architecture,
     modelType,
     tieWordEmbeddings: root.tie_word_embeddings === true,
     stopTokenIds: stopTokens(modelDir),

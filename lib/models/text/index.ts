@@ -1,23 +1,28 @@
+import { decoderKinds } from '../decoder/config.js';
 import type { Family } from '../family.js';
-import { loadConfig, textArchitectures, type TextModelType } from './config.js';
+import { loadConfig, type TextKind } from './config.js';
 import { TextProcessor } from './processor.js';
 import { loadTextTarget } from './target.js';
 
-function textFamily(name: string, modelType: TextModelType): Family {
+/** A family of LLMs without media whose decoder is one that `Decoder` runs. */
+export function textFamily(name: string, kind: TextKind): Family {
   return {
     name,
-    architectures: [textArchitectures[modelType]],
+    architectures: [kind.architecture],
     modalities: ['text'],
-    readInfo: (modelDir) => loadConfig(modelDir, modelType),
-    loadTarget: (modelDir, options) => loadTextTarget(modelDir, loadConfig(modelDir, modelType), options),
-    loadProcessor: (modelDir) => new TextProcessor(modelDir, loadConfig(modelDir, modelType)),
+    readInfo: (modelDir) => loadConfig(modelDir, kind),
+    loadTarget: (modelDir, options) => loadTextTarget(modelDir, loadConfig(modelDir, kind), options),
+    loadProcessor: (modelDir) => new TextProcessor(modelDir, loadConfig(modelDir, kind)),
   };
 }
 
-/** LLMs without media. */
 export const textFamilies: readonly Family[] = [
-  textFamily('Llama', 'llama'),
-  textFamily('Qwen2', 'qwen2'),
-  textFamily('Qwen3', 'qwen3'),
-  textFamily('Qwen3-MoE', 'qwen3_moe'),
+  textFamily('Llama', { architecture: 'LlamaForCausalLM', modelType: 'llama', decoder: decoderKinds.llama }),
+  textFamily('Qwen2', { architecture: 'Qwen2ForCausalLM', modelType: 'qwen2', decoder: decoderKinds.qwen2 }),
+  textFamily('Qwen3', { architecture: 'Qwen3ForCausalLM', modelType: 'qwen3', decoder: decoderKinds.qwen3 }),
+  textFamily('Qwen3-MoE', {
+    architecture: 'Qwen3MoeForCausalLM',
+    modelType: 'qwen3_moe',
+    decoder: decoderKinds.qwen3_moe,
+  }),
 ];
