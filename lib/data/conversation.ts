@@ -1,6 +1,8 @@
 import { describe, isObject } from '../hub/files.js';
 import type { ContentPart, ConversationRecord, MediaSource, Message } from '../models/target.js';
-import type { MediaKind } from './media-source.js';
+import { describeJsonProblem } from './jsonl.js';
+import type { MediaKind } from './media-kind.js';
+import { EmbeddedMedia } from './media-source.js';
 import { RecordError } from './record-error.js';
 
 /** What the parsers of both forms need to know of the record that they are in. */
@@ -8,7 +10,7 @@ export interface RecordContext {
   /** `file:line` */
   where: string;
   /** Finds a media reference; rejects with the reason. */
-  media(reference: string, kind: MediaKind): Promise<MediaSource>;
+  media(reference: string | EmbeddedMedia, kind: MediaKind): Promise<MediaSource>;
 }
 
 /** {@link RecordError} at a field of a record. */
@@ -39,6 +41,34 @@ export function listField(context: RecordContext, field: string, value: unknown)
   throw fieldError(context, field, `expected a list, received ${describe(value)}`);
 }
 
+/** Whether a field is not there: data sets with one schema for all records fill up with nulls. */
+export function isMissing(value: unknown): value is null | undefined {
+  return value === undefined || value === null;
+}
+
+/** A field that may be written as JSON in a string: what it holds. */
+export function jsonField(context: RecordContext, field: string, value: unknown): unknown {
+  if (typeof value !== 'string') return value;
+  try {
+    return JSON.parse(value);
+  } catch (error) {
+    throw fieldError(context, field, describeJsonProblem(value, error), error);
+  }
+}
+
+/**
+ * What stands for a medium: a path or URI, as it is or as OpenAI's `{url}`; OpenAI's `{data, format}` of sound; the
+ * `{bytes, path}` of Hugging Face data sets, of which bytes are taken where there are any.
+ */
+function referenceOf(value: unknown): unknown {
+  if (!isObject(value) || value instanceof EmbeddedMedia) return value;
+  const { data, format, bytes, path, url } = value;
+  if (typeof data === 'string') {
+    return `data:audio/${typeof format === 'string' ? format : 'wav'};base64,${data}`;
+  }
+  return bytes instanceof EmbeddedMedia ? bytes : (path ?? url);
+}
+
 /** Finds a media reference; the error names the field. */
 export async function mediaField(
   context: RecordContext,
@@ -46,9 +76,10 @@ export async function mediaField(
   reference: unknown,
   kind: MediaKind,
 ): Promise<MediaSource> {
-  const text = stringField(context, field, reference);
+  const found = referenceOf(reference);
+  const located = found instanceof EmbeddedMedia ? found : stringField(context, field, found);
   try {
-    return await context.media(text, kind);
+    return await context.media(located, kind);
   } catch (error) {
     throw fieldError(context, field, (error as Error).message, error);
   }
@@ -72,7 +103,7 @@ const FOLLOWERS: ReadonlyMap<string | undefined, readonly string[]> = new Map([
 
 /**
  * Checks that messages make a conversation: a system message at most at the start, then user and assistant in turn
- * (with tool results between two assistant turns); answers that are text and not empty.
+ * (with tool results between two assistant turns); answers that are text or tool calls, and not empty.
  */
 export function checkConversation(
   context: RecordContext,
@@ -99,7 +130,7 @@ export function checkConversation(
       typeof message.content === 'string' ? undefined : message.content.find((part) => part.type !== 'text');
     if (medium)
       throw fieldError(context, `message ${i}`, `an assistant's turn cannot hold ${medium.type} parts`);
-    if (textOf(message.content) === '')
+    if (textOf(message.content) === '' && message['tool_calls'] === undefined)
       throw fieldError(context, `message ${i}`, 'the assistant says nothing');
   });
   const roles = messages.map((message) => message.role);
@@ -109,16 +140,23 @@ export function checkConversation(
   }
 }
 
-/** Every string in a value, however deep; media references have been replaced by their sources. */
+/** Every string in a value, however deep. */
 function* strings(root: unknown): Generator<string> {
   const pending = [root];
   while (pending.length > 0) {
     const value = pending.pop();
     if (typeof value === 'string') yield value;
     else if (Array.isArray(value)) pending.push(...(value as unknown[]));
-    else if (isObject(value))
-      for (const [key, field] of Object.entries(value)) if (key !== 'source') pending.push(key, field);
+    else if (isObject(value)) pending.push(...Object.keys(value), ...Object.values(value));
   }
+}
+
+/** A message with its texts, without its media. */
+function withoutMedia({ content, ...fields }: Message): Record<string, unknown> {
+  return {
+    ...fields,
+    content: typeof content === 'string' ? content : content.map((part) => textOf([part])),
+  };
 }
 
 /**
@@ -129,7 +167,7 @@ function* strings(root: unknown): Generator<string> {
  * @throws {@link RecordError}
  */
 export function refusePlaceholders(record: ConversationRecord, placeholders: readonly string[]): void {
-  for (const text of strings([record.messages, record.tools])) {
+  for (const text of strings([record.messages.map(withoutMedia), record.tools])) {
     const found = placeholders.find((placeholder) => text.includes(placeholder));
     if (found) throw new RecordError(record.where, `text contains the media placeholder ${found}`);
   }

@@ -1,8 +1,8 @@
 import { createReadStream } from 'node:fs';
-import { findJsonProblem } from '../hub/json.js';
+import { findJsonProblem, lineAndColumn } from '../hub/json.js';
 import { RecordError } from './record-error.js';
 
-/** A line of a file that is not blank. */
+/** A line of a file that is not blank, or another piece of it that holds one record. */
 export interface Line {
   /** Counted from 1. */
   number: number;
@@ -11,8 +11,8 @@ export interface Line {
   offset: number;
 }
 
-/** Longer lines are no records; a string could not hold much more. */
-const MAX_LINE_BYTES = 256 * 1024 * 1024;
+/** What is longer is no record; a string could not hold much more. */
+export const MAX_RECORD_BYTES = 256 * 1024 * 1024;
 const LINE_FEED = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const BYTE_ORDER_MARK = Buffer.from('\uFEFF');
@@ -58,8 +58,8 @@ export async function* readLines(file: string): AsyncGenerator<Line> {
       pending.push(chunk.subarray(at));
       pendingBytes += chunk.length - at;
     }
-    if (pendingBytes > MAX_LINE_BYTES) {
-      throw new RecordError(`${file}:${number}`, `the line is longer than ${MAX_LINE_BYTES} bytes`);
+    if (pendingBytes > MAX_RECORD_BYTES) {
+      throw new RecordError(`${file}:${number}`, `the line is longer than ${MAX_RECORD_BYTES} bytes`);
     }
   }
   if (pendingBytes > 0) {
@@ -87,7 +87,16 @@ function firstInvalidByte(bytes: Uint8Array): number {
   return valid;
 }
 
-/** Parses a line. Errors name the column, or the byte of the file that is not UTF-8. */
+/** What is wrong with a text that `JSON.parse` refuses with `error`. */
+export function describeJsonProblem(text: string, error: unknown): string {
+  const problem = findJsonProblem(text);
+  if (!problem) return `invalid JSON at ${(error as Error).message}`;
+  const { line, column } = lineAndColumn(text, problem.offset);
+  const place = line === 1 ? `column ${column}` : `line ${line}, column ${column} of the record`;
+  return `invalid JSON at ${place}: ${problem.reason}`;
+}
+
+/** Parses a line, or a text of several. Errors name the column, or the byte of the file that is not UTF-8. */
 export function parseLine(line: Line, where: string): unknown {
   let text: string;
   try {
@@ -99,8 +108,6 @@ export function parseLine(line: Line, where: string): unknown {
   try {
     return JSON.parse(text) as unknown;
   } catch (error) {
-    const problem = findJsonProblem(text);
-    const reason = problem ? `column ${problem.offset + 1}: ${problem.reason}` : (error as Error).message;
-    throw new RecordError(where, `invalid JSON at ${reason}`, { cause: error });
+    throw new RecordError(where, describeJsonProblem(text, error), { cause: error });
   }
 }

@@ -1,16 +1,18 @@
 import { basename, dirname, extname } from 'node:path';
-import { describe } from '../hub/files.js';
+import { describe, isObject } from '../hub/files.js';
 import type { ConversationRecord } from '../models/target.js';
-import { checkConversation, fieldError, listField, objectField, type RecordContext } from './conversation.js';
-import { parseLine, readLines } from './jsonl.js';
+import { checkConversation, fieldError, isMissing, type RecordContext } from './conversation.js';
+import { DataFiles } from './data-files.js';
 import { resolveMedia, type MediaOptions } from './media-source.js';
 import { parseMessages } from './openai.js';
 import { RecordError } from './record-error.js';
 import { parseConversations } from './sharegpt.js';
+import { parseTools } from './tool-calls.js';
 
+/** Where media may be and what bad records do: the data options of every job. */
 export interface ReadOptions extends MediaOptions {
   /** What a bad record does: `fail` (the default) ends the reading with an error, `skip` leaves it out and counts it. */
-  onBad?: 'fail' | 'skip';
+  onBadRecord?: 'fail' | 'skip' | undefined;
   /** Records need an assistant turn (the default). Prompts to be answered do not. */
   requireAnswer?: boolean;
 }
@@ -50,7 +52,7 @@ function recordId(context: RecordContext, value: unknown, fallback: string): str
 }
 
 /**
- * Parses a line of a data file, in OpenAI's form (`messages`) or ShareGPT's (`conversations`).
+ * Parses a record of a data file, in OpenAI's form (`messages`) or ShareGPT's (`conversations`).
  *
  * @param value the parsed JSON
  * @param fallbackId id of a record that has none
@@ -63,46 +65,37 @@ export async function parseRecord(
   requireAnswer = true,
 ): Promise<ConversationRecord> {
   const { where } = context;
-  if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    throw new RecordError(where, `expected a JSON object on each line, received ${describe(value)}`);
-  }
-  const record = objectField(context, 'record', value);
-  const forms = ['messages', 'conversations'].filter(
-    (name) => record[name] !== undefined && record[name] !== null,
-  );
+  if (!isObject(value)) throw new RecordError(where, `expected a JSON object, received ${describe(value)}`);
+  const forms = ['messages', 'conversations'].filter((name) => !isMissing(value[name]));
   if (forms.length !== 1) {
     throw new RecordError(
       where,
       `expected either messages or conversations, received ${forms.join(' and ') || 'neither'}`,
     );
   }
-  const id = recordId(context, record['id'], fallbackId);
-  const messages =
-    forms[0] === 'messages'
-      ? await parseMessages(context, record['messages'])
-      : await parseConversations(context, record);
+  const id = recordId(context, value['id'], fallbackId);
+  const parse = forms[0] === 'messages' ? parseMessages : parseConversations;
+  const messages = await parse(context, value);
   checkConversation(context, messages, requireAnswer);
-  const tools = record['tools'];
-  if (tools === undefined || tools === null) return { id, where, messages };
-  return { id, where, messages, tools: listField(context, 'tools', tools) };
+  const tools = parseTools(context, value['tools']);
+  return { id, where, messages, ...(tools && { tools }) };
 }
 
 /** Records of one file, or what is wrong with each; `prefix` goes before ids made of line numbers. */
 async function* readFile(
+  files: DataFiles,
   file: string,
   prefix: string,
   options: ReadOptions,
 ): AsyncGenerator<ConversationRecord | RecordError> {
   const directory = dirname(file);
-  for await (const line of readLines(file)) {
-    const where = `${file}:${line.number}`;
+  for await (const { where, name, value } of files.entries(file)) {
     const context: RecordContext = {
       where,
       media: (reference, kind) => resolveMedia(reference, kind, directory, options),
     };
     try {
-      const value = parseLine(line, where);
-      yield await parseRecord(value, context, `${prefix}line-${line.number}`, options.requireAnswer);
+      yield await parseRecord(value(), context, `${prefix}${name}`, options.requireAnswer);
     } catch (error) {
       if (!(error instanceof RecordError)) throw error;
       yield error;
@@ -120,19 +113,21 @@ function failure(bad: readonly BadRecord[], stopped: boolean): Error {
 }
 
 /**
- * Reads the conversations of JSONL files. Media are found, and checked to be where they may be, but not decoded.
- * A record without `id` is named `line-N`, with the file's name before it where there are several files.
+ * Reads the conversations of data files: JSONL, a JSON array, or parquet. Media are found, and checked to be where they
+ * may be, but not decoded. A record without `id` is named `line-N` (`item-N` of an array, `row-N` of a table), with the
+ * file's name before it where there are several files.
  *
- * @throws if a file cannot be read; and, unless bad records are skipped, an error that lists the first ten
+ * @throws if a file cannot be read or is of another type; and, unless bad records are skipped, an error that lists the first ten
  */
 export async function readRecords(files: readonly string[], options: ReadOptions = {}): Promise<ReadResult> {
   const records: ConversationRecord[] = [];
   const bad: BadRecord[] = [];
   const places = new Map<string, string>();
+  const dataFiles = new DataFiles();
   let read = 0;
   for (const file of files) {
     const prefix = files.length > 1 ? `${basename(file, extname(file)).replace(/[^\w.-]/g, '_')}-` : '';
-    for await (const entry of readFile(file, prefix, options)) {
+    for await (const entry of readFile(dataFiles, file, prefix, options)) {
       read++;
       const other = entry instanceof RecordError ? undefined : places.get(entry.id);
       if (entry instanceof RecordError) {
@@ -143,9 +138,9 @@ export async function readRecords(files: readonly string[], options: ReadOptions
         places.set(entry.id, entry.where);
         records.push(entry);
       }
-      if (options.onBad !== 'skip' && bad.length === LISTED) throw failure(bad, true);
+      if (options.onBadRecord !== 'skip' && bad.length === LISTED) throw failure(bad, true);
     }
   }
-  if (options.onBad !== 'skip' && bad.length > 0) throw failure(bad, false);
+  if (options.onBadRecord !== 'skip' && bad.length > 0) throw failure(bad, false);
   return { records, read, bad };
 }

@@ -1,103 +1,56 @@
 import { describe } from '../hub/files.js';
-import type { ContentPart, Message } from '../models/target.js';
+import type { Message } from '../models/target.js';
 import {
   fieldError,
+  jsonField,
   listField,
-  mediaField,
   objectField,
   stringField,
   type RecordContext,
 } from './conversation.js';
+import { MediaColumns } from './media-columns.js';
+import { parseFunctionCalls } from './tool-calls.js';
+
+const FUNCTION_CALL = 'function_call';
 
 const ROLES: ReadonlyMap<string, string> = new Map([
   ['human', 'user'],
   ['user', 'user'],
   ['gpt', 'assistant'],
   ['assistant', 'assistant'],
+  [FUNCTION_CALL, 'assistant'],
+  ['observation', 'tool'],
+  ['tool', 'tool'],
+  ['function', 'tool'],
   ['system', 'system'],
 ]);
 
-const KINDS = ['image', 'video'] as const;
-type Kind = (typeof KINDS)[number];
-
-/** References of one kind that are not placed yet. */
-interface Column {
-  field: string;
-  references: unknown[];
-  used: number;
-}
-
-/** The columns `image` and `images` (`video`, `videos`): a string or a list. */
-function readColumn(context: RecordContext, record: Record<string, unknown>, kind: Kind): Column {
-  const present = [kind, `${kind}s`].filter((name) => record[name] !== undefined && record[name] !== null);
-  if (present.length > 1) throw fieldError(context, present.join(' and '), 'expected only one of them');
-  const field = present[0] ?? `${kind}s`;
-  const value = record[field] ?? [];
-  return {
-    field,
-    references: typeof value === 'string' ? [value] : listField(context, field, value),
-    used: 0,
-  };
-}
-
-/** Cuts a turn's text at its marks. What is between them stays as it is. */
-async function parseValue(
-  context: RecordContext,
-  text: string,
-  columns: Record<Kind, Column>,
-): Promise<string | ContentPart[]> {
-  const parts: ContentPart[] = [];
-  for (const piece of text.split(/(<image>|<video>)/)) {
-    const kind = KINDS.find((name) => piece === `<${name}>`);
-    if (!kind) {
-      if (piece !== '') parts.push({ type: 'text', text: piece });
-      continue;
-    }
-    const column = columns[kind];
-    const index = column.used++;
-    // Too many marks are reported once all of them are counted.
-    if (index >= column.references.length) continue;
-    const field = `${column.field}[${index}]`;
-    parts.push({ type: kind, source: await mediaField(context, field, column.references[index], kind) });
-  }
-  return parts.every((part) => part.type === 'text') ? text : parts;
-}
-
 /**
- * Parses ShareGPT's form: `conversations` of `{from, value}`, where each `<image>` and `<video>` in a value stands for
- * the next entry of the columns `image`, `images`, `video`, `videos`.
+ * Parses ShareGPT's form, LLaVA's and LLaMA-Factory's variants included: `conversations` of `{from, value}`, where each
+ * `<image>`, `<video>` and `<audio>` in a value stands for the next entry of the columns `image`, `images`, `video` …
  */
 export async function parseConversations(
   context: RecordContext,
   record: Record<string, unknown>,
 ): Promise<Message[]> {
-  const columns = {
-    image: readColumn(context, record, 'image'),
-    video: readColumn(context, record, 'video'),
-  };
+  const columns = new MediaColumns(context, record);
   const messages: Message[] = [];
   if (typeof record['system'] === 'string' && record['system'] !== '') {
     messages.push({ role: 'system', content: record['system'] });
   }
-  for (const [i, entry] of listField(context, 'conversations', record['conversations']).entries()) {
+  const turns = jsonField(context, 'conversations', record['conversations']);
+  for (const [i, entry] of listField(context, 'conversations', turns).entries()) {
     const field = `conversations[${i}]`;
     const { from, value } = objectField(context, field, entry);
     const role = ROLES.get(stringField(context, `${field}.from`, from));
     if (role === undefined) throw fieldError(context, `${field}.from`, `unknown role ${describe(from)}`);
-    messages.push({
-      role,
-      content: await parseValue(context, stringField(context, `${field}.value`, value), columns),
-    });
+    const text = stringField(context, `${field}.value`, value);
+    messages.push(
+      from === FUNCTION_CALL
+        ? { role, content: '', tool_calls: parseFunctionCalls(context, `${field}.value`, text) }
+        : { role, content: await columns.cut(`${field}.value`, text) },
+    );
   }
-  for (const kind of KINDS) {
-    const { field, references, used } = columns[kind];
-    if (used !== references.length) {
-      throw fieldError(
-        context,
-        field,
-        `expected as many as <${kind}> marks (${used}), received ${references.length}`,
-      );
-    }
-  }
+  columns.checkUsed();
   return messages;
 }

@@ -11,11 +11,7 @@ export const run: JobOf<'evaluate'> = async (options, context) => {
   const targetDir = resolveModel(options.model);
   const draft = loadDraft(options.draft, { target: readTargetInfo(targetDir) });
   const processor = loadProcessor(targetDir, { positionRule: draft.contract.positionRule });
-  const { records, bad } = await readRecords(options.data, {
-    ...(options.mediaRoot !== undefined && { mediaRoot: options.mediaRoot }),
-    allowRemote: options.allowRemote ?? false,
-    onBad: options.onBadRecord ?? 'fail',
-  });
+  const { records, bad } = await readRecords(options.data, options);
   const target = loadTarget(targetDir, { dtype: options.dtype ?? 'float32' });
   try {
     const evaluator = new Evaluator(target, processor, draft, {

@@ -19,15 +19,10 @@ export const run: JobOf<'features'> = async (options, context) => {
   const targetDir = resolveModel(options.model);
   const serving = options.serving ?? { engine: 'sglang' };
   const processor = loadProcessor(targetDir, { positionRule: serving.positionRule ?? 'engines' });
-  const onBad = options.onBadRecord ?? 'fail';
-  const { records, bad } = await readRecords(options.data, {
-    ...(options.mediaRoot !== undefined && { mediaRoot: options.mediaRoot }),
-    allowRemote: options.allowRemote ?? false,
-    onBad,
-  });
+  const { records, bad } = await readRecords(options.data, options);
   const store = await SampleStore.build(records, processor, {
     maxLength: options.maxLength ?? Infinity,
-    onBadRecord: onBad,
+    onBadRecord: options.onBadRecord ?? 'fail',
     keepUnsupervised: true,
     stopRequested: () => context.stopRequested(),
   });

@@ -1,6 +1,6 @@
 import sharp, { type Metadata, type Sharp } from 'sharp';
 import type { MediaSource } from '../models/target.js';
-import { atSource } from './source.js';
+import { atSource, openSource } from './source.js';
 
 /** A decoded picture. */
 export interface RgbImage {
@@ -16,8 +16,8 @@ const formats = ['jpeg', 'png', 'webp', 'gif', 'tiff'];
 /** Where Pillow takes a picture for a decompression bomb. */
 const maxPixels = 178_956_970;
 
-function open(source: MediaSource): Sharp {
-  return sharp('path' in source ? source.path : source.bytes, {
+async function open(source: MediaSource): Promise<Sharp> {
+  return sharp(await openSource(source), {
     failOn: 'error',
     ignoreIcc: true,
     autoOrient: true,
@@ -61,7 +61,7 @@ function grayToRgb(gray: Uint16Array): Uint8Array {
  */
 export function decodeImage(source: MediaSource): Promise<RgbImage> {
   return atSource(source, async () => {
-    const image = open(source);
+    const image = await open(source);
     const { space, depth, hasAlpha } = await readHeader(image);
     const read = async (pipeline: Sharp, convert: (data: Buffer) => Uint8Array): Promise<RgbImage> => {
       const { data, info } = await pipeline.toBuffer({ resolveWithObject: true });
@@ -82,5 +82,5 @@ export function decodeImage(source: MediaSource): Promise<RgbImage> {
 
 /** Size in pixels that {@link decodeImage} would give, from the header alone. */
 export function imageSize(source: MediaSource): Promise<{ width: number; height: number }> {
-  return atSource(source, async () => (await readHeader(open(source))).autoOrient);
+  return atSource(source, async () => (await readHeader(await open(source))).autoOrient);
 }

@@ -6,7 +6,16 @@ export class MediaError extends Error {
 }
 
 function sourceName(source: MediaSource): string {
-  return 'path' in source ? source.path : `data: URI of ${source.bytes.byteLength} bytes (${source.mime})`;
+  if ('path' in source) return source.path;
+  return 'bytes' in source
+    ? `data: URI of ${source.bytes.byteLength} bytes (${source.mime})`
+    : `${source.name} (${source.mime})`;
+}
+
+/** Path of a source that is a file, bytes of every other. */
+export async function openSource(source: MediaSource): Promise<string | Uint8Array> {
+  if ('path' in source) return source.path;
+  return 'bytes' in source ? source.bytes : await source.read();
 }
 
 /** Runs `body`; what it throws becomes a {@link MediaError} that names the source. */

@@ -138,8 +138,11 @@ export type ContentPart =
   | { type: 'video'; source: MediaSource; fps?: number; [field: string]: unknown }
   | { type: 'audio'; source: MediaSource };
 
-/** A file that is allowed to be read, or bytes from a data: URI. */
-export type MediaSource = { path: string } | { bytes: Uint8Array; mime: string };
+/** A file that is allowed to be read, bytes from a data: URI, or bytes that lie in a data file and are read from it. */
+export type MediaSource =
+  | { path: string }
+  | { bytes: Uint8Array; mime: string }
+  | { name: string; mime: string; read: () => Promise<Uint8Array> };
 
 /** A parsed line of a data file. */
 export interface ConversationRecord {

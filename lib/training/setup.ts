@@ -167,11 +167,7 @@ async function readData(
 }> {
   const { data, training } = config;
   const read = async (files: readonly string[]) => {
-    const { records, bad } = await readRecords(files, {
-      ...(data.mediaRoot !== undefined && { mediaRoot: data.mediaRoot }),
-      allowRemote: data.allowRemote,
-      onBad: data.onBadRecord,
-    });
+    const { records, bad } = await readRecords(files, data);
     reportBad(bad, context);
     return { records, bad };
   };

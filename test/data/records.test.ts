@@ -7,6 +7,7 @@ import { pathToFileURL } from 'node:url';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { refusePlaceholders } from '../../lib/data/conversation.js';
+import type { EmbeddedMedia } from '../../lib/data/media-source.js';
 import { RecordError } from '../../lib/data/record-error.js';
 import { parseRecord, readRecords, type ReadOptions } from '../../lib/data/records.js';
 
@@ -52,7 +53,7 @@ async function read(lines: unknown[], options: ReadOptions = {}) {
 /** The reason why a single record is bad. */
 async function reason(line: unknown, options: ReadOptions = {}): Promise<string> {
   const file = dataFile(line);
-  const { bad } = await readRecords([file], { ...options, onBad: 'skip' });
+  const { bad } = await readRecords([file], { ...options, onBadRecord: 'skip' });
   expect(bad).toHaveLength(1);
   expect(bad[0]!.where).toBe(`${file}:1`);
   return bad[0]!.reason;
@@ -83,7 +84,7 @@ describe('lines', () => {
     expect(await reason('{"a": 1} x')).toBe(
       'invalid JSON at column 10: expected the end of the text, received "x"',
     );
-    expect(await reason('[1]')).toBe('expected a JSON object on each line, received an array');
+    expect(await reason('[1]')).toBe('expected a JSON object, received an array');
   });
 
   it('that are no UTF-8 are reported with the byte', async () => {
@@ -95,7 +96,7 @@ describe('lines', () => {
       [[0x22, 0xe2, 0x82], 3],
     ] as const) {
       writeFileSync(file, Buffer.concat([good, Buffer.from(bytes)]));
-      const { bad, records } = await readRecords([file], { onBad: 'skip' });
+      const { bad, records } = await readRecords([file], { onBadRecord: 'skip' });
       expect(records).toHaveLength(1);
       expect(bad).toEqual([
         { where: `${file}:2`, reason: `invalid UTF-8 at byte ${good.length + at} of the file` },
@@ -110,7 +111,7 @@ describe('policy', () => {
     await expect(readRecords([file])).rejects.toThrow(
       `2 bad records:\n  ${file}:1: invalid JSON at column 2: expected a key, received the end of the text\n  ${file}:3: `,
     );
-    const { records, read: count, bad } = await readRecords([file], { onBad: 'skip' });
+    const { records, read: count, bad } = await readRecords([file], { onBadRecord: 'skip' });
     expect([records.length, count, bad.length]).toEqual([1, 3, 2]);
   });
 
@@ -120,7 +121,7 @@ describe('policy', () => {
   });
 
   it('says which file cannot be read', async () => {
-    await expect(readRecords([join(data, 'absent.jsonl')], { onBad: 'skip' })).rejects.toThrow(
+    await expect(readRecords([join(data, 'absent.jsonl')], { onBadRecord: 'skip' })).rejects.toThrow(
       'absent.jsonl',
     );
   });
@@ -210,7 +211,7 @@ describe('OpenAI form', () => {
       { messages: [user([{ type: 'video', video: ['f0.png'] }])] },
       'video: expected a string, received an array',
     ],
-    [record({ tools: 'x' }), 'tools: expected a list, received "x"'],
+    [record({ tools: 'x' }), 'tools: invalid JSON at column 1: expected a value, received "x"'],
     [
       { messages: [answer] },
       'message 0: expected role system or developer or user at the start, received assistant',
@@ -410,7 +411,8 @@ describe('parseRecord', () => {
           role: mostly(fc.constant(role)),
           content,
           from: mostly(fc.constant(from)),
-          value: mostly(fc.constantFrom('<image>', '<video>x', '', 'y')),
+          value: mostly(fc.constantFrom('<image>', '<video>x', '<audio>', '', 'y')),
+          tool_calls: fc.constantFrom<unknown>(undefined, null, [], [{ function: { name: 'f' } }]),
         }),
       );
     const turns = mostly(
@@ -420,19 +422,25 @@ describe('parseRecord', () => {
     );
     const others = {
       id: mostly(fc.oneof(fc.integer(), fc.string())),
-      images: mostly(fc.array(reference)),
+      tools: mostly(fc.array(mostly(fc.record({ name: value })), { maxLength: 2 })),
+    };
+    const columns = {
+      images: mostly(fc.array(reference, { maxLength: 2 })),
       video: mostly(reference),
-      tools: mostly(fc.array(value)),
+      audios: mostly(fc.array(reference, { maxLength: 1 })),
     };
     return fc.oneof(
       fc.record({ messages: turns, ...others }, { requiredKeys: ['messages'] }),
-      fc.record({ conversations: turns, ...others }, { requiredKeys: ['conversations'] }),
+      fc.record({ messages: turns, ...others, ...columns }, { requiredKeys: ['messages'] }),
+      fc.record({ conversations: turns, ...others, ...columns }, { requiredKeys: ['conversations'] }),
     );
   })();
 
   it('takes any JSON: a record comes out, or a RecordError that begins with file and line', async () => {
-    const media = (reference: string) =>
-      reference === 'even' ? Promise.resolve({ path: reference }) : Promise.reject(new Error('no such file'));
+    const media = (reference: string | EmbeddedMedia) =>
+      typeof reference === 'string' && reference === 'even'
+        ? Promise.resolve({ path: reference })
+        : Promise.reject(new Error('no such file'));
     let good = 0;
     await fc.assert(
       fc.asyncProperty(fc.oneof(fc.jsonValue(), { arbitrary: likeARecord, weight: 9 }), async (value) => {
@@ -468,7 +476,7 @@ describe('parseRecord', () => {
     await fc.assert(
       fc.asyncProperty(fc.array(line, { maxLength: 5 }), async (lines) => {
         writeFileSync(file, Buffer.concat(lines.flatMap((bytes) => [bytes, Buffer.from('\n')])));
-        const { bad, records, read: count } = await readRecords([file], { onBad: 'skip' });
+        const { bad, records, read: count } = await readRecords([file], { onBadRecord: 'skip' });
         expect(bad.length + records.length).toBe(count);
         for (const { where } of bad) expect(where).toMatch(/fuzz\.jsonl:\d+$/);
       }),
