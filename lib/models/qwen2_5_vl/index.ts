@@ -9,5 +9,5 @@ export const qwen2_5VL: Family = {
   modalities: ['text', 'image', 'video'],
   readInfo: (modelDir) => loadConfig(modelDir).text,
   loadTarget: (modelDir, options) => Qwen2_5VLTarget.load(modelDir, options),
-  loadProcessor: (modelDir, options) => Qwen2_5VLProcessor.create(modelDir, options),
+  loadProcessor: (modelDir, options) => new Qwen2_5VLProcessor(modelDir, options),
 };

@@ -15,26 +15,24 @@ export class Qwen2_5VLProcessor extends ChatProcessor<VisualFeature> {
   protected readonly placeholders: readonly string[];
   readonly #placeholder: Record<Kind, string>;
 
-  private constructor(
-    modelDir: string,
-    readonly config: Qwen2_5VLConfig,
-    readonly settings: ProcessorSettings,
-    private readonly positionRule: 'engines' | 'transformers5',
-  ) {
-    super(modelDir, config.text);
-    this.#placeholder = { image: this.token(config.imageTokenId), video: this.token(config.videoTokenId) };
-    this.placeholders = Object.values(this.#placeholder);
-  }
+  readonly settings: ProcessorSettings;
+  readonly #positionRule: 'engines' | 'transformers5';
 
   /**
    * Reads config, preprocessor configs, tokenizer and chat template of a model directory.
    *
    * @throws Error naming the file that is missing or wrong
    */
-  static create(modelDir: string, options: ProcessorOptions = {}): Qwen2_5VLProcessor {
-    const config = loadConfig(modelDir);
-    const settings = loadProcessorSettings(modelDir, config.vision, options);
-    return new Qwen2_5VLProcessor(modelDir, config, settings, options.positionRule ?? 'engines');
+  constructor(
+    modelDir: string,
+    options: ProcessorOptions = {},
+    readonly config: Qwen2_5VLConfig = loadConfig(modelDir),
+  ) {
+    super(modelDir, config.text);
+    this.settings = loadProcessorSettings(modelDir, config.vision, options);
+    this.#positionRule = options.positionRule ?? 'engines';
+    this.#placeholder = { image: this.token(config.imageTokenId), video: this.token(config.videoTokenId) };
+    this.placeholders = Object.values(this.#placeholder);
   }
 
   protected async load(part: MediaPart): Promise<VisualFeature[]> {
@@ -65,7 +63,7 @@ export class Qwen2_5VLProcessor extends ChatProcessor<VisualFeature> {
       imageGrids: Int32Array.from(grids('image').flat()),
       videoGrids: Int32Array.from(grids('video').flat()),
       secondPerGrid: Float64Array.from(ofKind('video').map(({ secondPerGrid }) => secondPerGrid!)),
-      positionRule: this.positionRule,
+      positionRule: this.#positionRule,
     });
     return { positions, axes: 3, delta };
   }

@@ -74,7 +74,7 @@ describe('parity with transformers', () => {
     const expected = cases[name]!;
     const conversation = record(expected.messages);
     for (const positionRule of rules) {
-      const processor = Qwen2_5VLProcessor.create(nested, { positionRule });
+      const processor = new Qwen2_5VLProcessor(nested, { positionRule });
       const sample = await processor.process(conversation);
       expect([...sample.inputIds]).toEqual(expected.input_ids);
       expect([...sample.positionIds]).toEqual(expected.rules[positionRule].positions.flat());
@@ -92,14 +92,14 @@ describe('parity with transformers', () => {
       });
     }
     const kinds = expected.media.map(({ kind }) => kind);
-    const processor = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(nested);
     const sample = await processor.process(conversation);
     expect(sample.modality).toBe(kinds.includes('video') ? 'video' : kinds.includes('image') ? 'image' : 'text');
   });
 
   it('reads the files of published checkpoints the same', async () => {
-    const processor = Qwen2_5VLProcessor.create(modelDir('flat'));
-    const fromNested = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(modelDir('flat'));
+    const fromNested = new Qwen2_5VLProcessor(nested);
     expect(processor.settings).toEqual(fromNested.settings);
     const { messages, input_ids: ids } = cases['image, clip, image, clip']!;
     expect([...(await processor.process(record(messages))).inputIds]).toEqual(ids);
@@ -108,7 +108,7 @@ describe('parity with transformers', () => {
 
 describe('process', () => {
   it('marks what the assistant produced', async () => {
-    const processor = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(nested);
     const sample = await processor.process(record(cases['several turns']!.messages));
     const turns: string[] = [];
     let run: number[] = [];
@@ -124,7 +124,7 @@ describe('process', () => {
   });
 
   it('ends with the assistant header for generation', async () => {
-    const processor = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(nested);
     const conversation = userOf(part({ type: 'image', image: 'tiny.png' }), { type: 'text', text: 'What?' });
     const prompt = await processor.process(conversation, { addGenerationPrompt: true });
     expect(processor.decode(prompt.inputIds)).toMatch(/What\?<\|im_end\|>\n<\|im_start\|>assistant\n$/);
@@ -133,7 +133,7 @@ describe('process', () => {
 
   it('applies bounds on pixels and frames', async () => {
     const options = { maxPixels: 56 * 56, videoMaxPixels: 56 * 56, fps: 8, maxFrames: 6 };
-    const processor = Qwen2_5VLProcessor.create(nested, options);
+    const processor = new Qwen2_5VLProcessor(nested, options);
     const conversation = userOf(part({ type: 'image', image: 'large.jpg' }), part({ type: 'video', video: 'exact.mp4' }));
     const sample = await processor.process(conversation, { addGenerationPrompt: true });
     const grids = sample.media.map((feature) => (feature as VisualFeature).grid);
@@ -144,7 +144,7 @@ describe('process', () => {
   });
 
   it('reads a clip from bytes', async () => {
-    const processor = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(nested);
     const bytes = readFileSync(join(media, 'exact.mp4'));
     const sample = await processor.process(userOf({ type: 'video', source: { bytes, mime: 'video/mp4' } }), {
       addGenerationPrompt: true,
@@ -156,7 +156,7 @@ describe('process', () => {
   });
 
   it('says where a record is and what is wrong with it', async () => {
-    const processor = Qwen2_5VLProcessor.create(nested);
+    const processor = new Qwen2_5VLProcessor(nested);
     const refused = (conversation: ConversationRecord, message: RegExp) =>
       expect(processor.process(conversation, { addGenerationPrompt: true })).rejects.toThrow(message);
     await refused(
@@ -181,7 +181,7 @@ describe('create', () => {
   it('falls back on the image processor for video', () => {
     const dir = modelDir('flat', 'without-video');
     rmSync(join(dir, 'video_preprocessor_config.json'));
-    const { settings } = Qwen2_5VLProcessor.create(dir);
+    const { settings } = new Qwen2_5VLProcessor(dir);
     expect(settings.video).toMatchObject({ maxPixels: 300 * 300, fps: 2, minFrames: 4, maxFrames: 768 });
   });
 
@@ -193,7 +193,7 @@ describe('create', () => {
     ['bounds that cross', file, (c) => ({ ...c, min_pixels: 90001 }), /bounds of image pixels .* received 90001 and 90000/],
     ['ids that the tokenizer lacks', 'config.json', (c) => ({ ...c, image_token_id: 479 }), /to know the id 479/],
   ])('refuses %s', (_, name, change, message) => {
-    expect(() => Qwen2_5VLProcessor.create(changed(name, change))).toThrow(message);
+    expect(() => new Qwen2_5VLProcessor(changed(name, change))).toThrow(message);
   });
 
   it('shares a budget of tokens among frames where the model asks for it', async () => {
@@ -201,7 +201,7 @@ describe('create', () => {
     const name = 'video_preprocessor_config.json';
     const dir = changed(name, (c) => ({ ...c, cap_pixels_per_frame: true, max_video_tokens: 12 }));
     const conversation = userOf(part({ type: 'video', video: 'exact.mp4' }));
-    const sample = await Qwen2_5VLProcessor.create(dir).process(conversation, { addGenerationPrompt: true });
+    const sample = await new Qwen2_5VLProcessor(dir).process(conversation, { addGenerationPrompt: true });
     expect((sample.media[0] as VisualFeature).grid).toEqual([2, 2, 4]);
   });
 
@@ -209,12 +209,12 @@ describe('create', () => {
     const dir = modelDir('flat', 'without-preprocessor');
     rmSync(join(dir, file));
     rmSync(join(dir, 'video_preprocessor_config.json'));
-    expect(() => Qwen2_5VLProcessor.create(dir)).toThrow(/expected preprocessor_config\.json, or processor_config\.json with image_processor/);
+    expect(() => new Qwen2_5VLProcessor(dir)).toThrow(/expected preprocessor_config\.json, or processor_config\.json with image_processor/);
   });
 
   it('refuses a vocabulary smaller than the tokenizer', async () => {
     const dir = changed('config.json', (c) => ({ ...c, vocab_size: 457 }));
-    const processor = Qwen2_5VLProcessor.create(dir);
+    const processor = new Qwen2_5VLProcessor(dir);
     const conversation = userOf({ type: 'text', text: 'hi <tool_call>' });
     await expect(processor.process(conversation, { addGenerationPrompt: true })).rejects.toThrow(
       /expected token ids below vocab_size 457, received 459/,
