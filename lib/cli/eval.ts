@@ -31,7 +31,7 @@ export function evalCommand(): Command {
     .description('decode held-out records with and without a draft; report accept length and speed')
     .requiredOption('--model <model>', 'target: checkpoint directory, or hub id in the local cache')
     .requiredOption('--draft <dir>', 'exported draft')
-    .requiredOption('--data <file>', 'JSONL file of conversations; may be repeated', collect)
+    .requiredOption('--data <file>', 'JSONL, JSON or parquet file of conversations; may be repeated', collect)
     .option('--media-root <dir>', 'directory under which absolute media paths are allowed')
     .option('--chain-length <k>', 'tokens that the draft proposes in a round (5)', count)
     .option('--max-new-tokens <n>', 'longest answer (256)', count)

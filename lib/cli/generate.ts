@@ -8,6 +8,7 @@ interface GenerateFlags {
   prompt: string;
   image?: string[];
   video?: string[];
+  audio?: string[];
   maxNewTokens?: number;
   chainLength?: number;
   dtype: 'float32' | 'bfloat16';
@@ -27,6 +28,7 @@ export function generateCommand(): Command {
     .option('--draft <dir>', 'exported draft: decodes speculatively, with the same result')
     .option('--image <file>', 'image shown before the prompt; may be repeated', collect)
     .option('--video <file>', 'clip shown before the prompt; may be repeated', collect)
+    .option('--audio <file>', 'sound heard before the prompt; may be repeated', collect)
     .option('--max-new-tokens <n>', 'longest answer (256)', count)
     .option('--chain-length <k>', 'tokens that the draft proposes in a round (5)', count)
     .addOption(
@@ -36,10 +38,10 @@ export function generateCommand(): Command {
     )
     .option('--threads <n>', 'CPU threads (every core)', count)
     .addHelpText('after', help)
-    .action(async ({ image, video, ...flags }: GenerateFlags) => {
+    .action(async ({ image, video, audio, ...flags }: GenerateFlags) => {
       const { generate } = await import('../api.js');
       let streamed = 0;
-      const options = { ...flags, ...(image && { images: image }), ...(video && { videos: video }) };
+      const options = { ...flags, images: image ?? [], videos: video ?? [], audios: audio ?? [] };
       const result = await runWithProgress(
         (run) => generate(options, run),
         (event) => {

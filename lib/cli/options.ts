@@ -13,3 +13,11 @@ export function count(value: string): number {
     throw new InvalidArgumentError('Expected a positive integer.');
   return number;
 }
+
+/** Value parser of whole numbers between commas. */
+export function list(value: string): number[] {
+  const numbers = value.split(',').map(Number);
+  if (!numbers.every((number) => Number.isSafeInteger(number) && number >= 0))
+    throw new InvalidArgumentError('Expected whole numbers between commas.');
+  return numbers;
+}

@@ -6,12 +6,12 @@ import { writeFileAtomic } from '../hub/files.js';
 import { resolveModel } from '../hub/resolve.js';
 import { writeSafetensors } from '../hub/safetensors-writer.js';
 import { loadProcessor, loadTarget } from '../models/registry.js';
-import type { PrefillResult, Sample } from '../models/target.js';
+import type { PrefillResult, Sample, Target } from '../models/target.js';
 import { native } from '../native.js';
-import { resolveContract } from '../serving/contract.js';
+import { hasDefaultAuxLayers, resolveContract, type ServingOptions } from '../serving/contract.js';
 import { cast, scope, tensor, type DType, type Tensor } from '../tensor.js';
 import { version } from '../version.js';
-import type { JobOf } from '../worker/jobs.js';
+import type { FeaturesOptions, JobOf } from '../worker/jobs.js';
 
 /** One safetensors file a record, and `features.json`, which says what they were made with. */
 export const run: JobOf<'features'> = async (options, context) => {
@@ -29,7 +29,7 @@ export const run: JobOf<'features'> = async (options, context) => {
   context.throwIfStopped();
   const target = loadTarget(targetDir, { dtype: 'float32' });
   try {
-    const contract = resolveContract(serving, target.info);
+    const contract = resolveContract(withAuxLayers(serving, options, target), target.info);
     const dtype = options.dtype ?? 'float32';
     mkdirSync(options.out, { recursive: true });
     let tokens = 0;
@@ -40,7 +40,11 @@ export const run: JobOf<'features'> = async (options, context) => {
       const file = join(options.out, `${sample.id}.safetensors`);
       scope(() => {
         const states = target.prefill([sample], { ...contract, allLayers: options.layers === 'all' });
-        writeSafetensors(file, featureTensors(sample, states, dtype));
+        writeSafetensors(file, {
+          ...featureTensors(sample, states, dtype),
+          ...(options.logits && { logits: cast(target.logits(states.lastHiddenStates), dtype) }),
+          ...(options.mediaFeatures && mediaTensors(sample)),
+        });
       });
       tokens += sample.inputIds.length;
       bytes += statSync(file).size;
@@ -69,6 +73,16 @@ export const run: JobOf<'features'> = async (options, context) => {
   }
 };
 
+/** Targets of few layers have no default aux layers: their features are all layers, or those that the user names. */
+function withAuxLayers(
+  serving: ServingOptions,
+  { layers }: FeaturesOptions,
+  { info }: Target,
+): ServingOptions {
+  const none = layers === 'all' && !serving.auxLayerIds && !hasDefaultAuxLayers(info.numLayers);
+  return none ? { ...serving, auxLayerIds: [] } : serving;
+}
+
 function featureTensors(sample: Sample, states: PrefillResult, dtype: DType): Record<string, Tensor> {
   const length = sample.inputIds.length;
   const int64 = (values: ArrayLike<number>, shape: number[]) =>
@@ -81,8 +95,24 @@ function featureTensors(sample: Sample, states: PrefillResult, dtype: DType): Re
     position_ids: whole
       ? int64(sample.positionIds, positionShape)
       : tensor(sample.positionIds, positionShape),
-    aux_hidden_states: cast(states.auxHiddenStates, dtype),
+    ...(states.auxHiddenStates.size > 0 && { aux_hidden_states: cast(states.auxHiddenStates, dtype) }),
     last_hidden_states: cast(states.lastHiddenStates, dtype),
     ...(states.hiddenStates && { hidden_states: cast(states.hiddenStates, dtype) }),
   };
+}
+
+/** `media.<i>.<field>` of every number and list of numbers that a processor gives for a medium; lists are flat. */
+function mediaTensors({ media }: Sample): Record<string, Tensor> {
+  const tensors: Record<string, Tensor> = {};
+  media.forEach((feature, i) => {
+    for (const [field, value] of Object.entries(feature)) {
+      const list = typeof value === 'number' ? [value] : value;
+      const numbers = Array.isArray(list) && list.every((entry) => typeof entry === 'number');
+      const data = numbers ? Float32Array.from(list) : list;
+      if (data instanceof Float32Array || data instanceof Int32Array || data instanceof Uint8Array) {
+        tensors[`media.${i}.${field}`] = tensor(data, [data.length]);
+      }
+    }
+  });
+  return tensors;
 }

@@ -62,10 +62,16 @@ function summary(promptTokens: number, tokens: number, decodeSeconds: number) {
   return { promptTokens, tokens, tokensPerSecond: (tokens - 1) / decodeSeconds };
 }
 
-function promptRecord({ prompt, images = [], videos = [] }: GenerateOptions): ConversationRecord {
+function promptRecord({
+  prompt,
+  images = [],
+  videos = [],
+  audios = [],
+}: GenerateOptions): ConversationRecord {
   const content: ContentPart[] = [
     ...images.map((path): ContentPart => ({ type: 'image', source: { path } })),
     ...videos.map((path): ContentPart => ({ type: 'video', source: { path } })),
+    ...audios.map((path): ContentPart => ({ type: 'audio', source: { path } })),
     { type: 'text', text: prompt },
   ];
   return { id: 'prompt', where: 'prompt', messages: [{ role: 'user', content }] };

@@ -20,10 +20,15 @@ export interface ServingContract {
 /** What a user may set; the rest follows from `engine` and the target. */
 export type ServingOptions = { engine: Engine } & Partial<ServingContract>;
 
+/** Whether {@link defaultAuxLayerIds} of so many layers are three, in order. */
+export function hasDefaultAuxLayers(numLayers: number): boolean {
+  return 2 < Math.floor(numLayers / 2) && Math.floor(numLayers / 2) < numLayers - 3;
+}
+
 /** [2, N/2, N−3], the ids that both engines take when a draft's config names none. */
 export function defaultAuxLayerIds(numLayers: number): number[] {
   const ids = [2, Math.floor(numLayers / 2), numLayers - 3];
-  if (ids[0]! < ids[1]! && ids[1]! < ids[2]!) return ids;
+  if (hasDefaultAuxLayers(numLayers)) return ids;
   throw new Error(
     `aux layers: the default [2, N/2, N−3] = [${ids.join(', ')}] is not ascending for a target of ${numLayers} layers; ` +
       'set draft.auxLayerIds',

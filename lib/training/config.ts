@@ -38,8 +38,8 @@ const servingSchema = z
 const dataSchema = z.strictObject({
   train: files()
     .refine((list) => list.length > 0, { error: 'expected at least one file' })
-    .describe('JSONL files of conversations to train on'),
-  eval: files().default([]).describe('JSONL files of held-out conversations'),
+    .describe('JSONL, JSON or parquet files of conversations to train on'),
+  eval: files().default([]).describe('files of held-out conversations'),
   evalFraction: share().optional().describe('Share of the training records held out when data.eval is empty'),
   evalCount: natural()
     .optional()

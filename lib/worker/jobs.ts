@@ -22,7 +22,7 @@ export type JobEvent =
 // ---- where records come from
 
 export interface DataOptions {
-  /** JSONL files of conversations. */
+  /** Files of conversations: JSONL, JSON or parquet. */
   data: string[];
   /** Directory under which absolute media paths are allowed. */
   mediaRoot?: string;
@@ -113,6 +113,10 @@ export interface FeaturesOptions extends DataOptions {
   out: string;
   /** `all` adds the residual stream at every boundary; `aux` if absent. */
   layers?: 'aux' | 'all';
+  /** Also the target's logits [T, V]. */
+  logits?: boolean;
+  /** Also what the processor made of media: pixels, grids, mel frames. */
+  mediaFeatures?: boolean;
   /** Element type of the hidden states in the files; float32 if absent. */
   dtype?: 'float32' | 'bfloat16';
   /** Contract fields that reach the features; SGLang's if absent. */
@@ -135,9 +139,10 @@ export interface GenerateOptions extends ComputeOptions {
   /** Exported draft directory: decodes speculatively, with the same result. */
   draft?: string;
   prompt: string;
-  /** Files, shown to the model before the prompt, images first. */
+  /** Files, given to the model before the prompt: images, then videos, then sounds. */
   images?: string[];
   videos?: string[];
+  audios?: string[];
   /** 256 if absent. */
   maxNewTokens?: number;
   chainLength?: number;
