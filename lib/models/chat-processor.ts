@@ -4,10 +4,12 @@ import { expandPlaceholders } from '../data/placeholders.js';
 import { RecordError } from '../data/record-error.js';
 import { loadChatTemplate, type ChatTemplate } from '../text/chat-template.js';
 import { loadTokenizer, type DecodeOptions, type Encoding, type Tokenizer } from '../text/tokenizer.js';
+import { ropeType } from './rotary.js';
 import { mediaParts, modalityOf, type MediaPart } from './processing.js';
 import type {
   ConversationRecord,
   MediaFeature,
+  Message,
   ProcessOptions,
   Processor,
   Sample,
@@ -51,6 +53,13 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   /** Decodes a part of a message, or throws for a kind that the family does not take; a clip may give its sound too. */
   protected abstract load(part: MediaPart): Promise<Feature[]>;
 
+  /** Media of a record, in order; families whose media depend on one another override it. */
+  protected async loadAll(parts: readonly MediaPart[]): Promise<Feature[]> {
+    const media: Feature[] = [];
+    for (const part of parts) media.push(...(await this.load(part)));
+    return media;
+  }
+
   /**
    * Text that the template prints for media, and what its occurrences become in order. Messages must not spell any of
    * these keys, nor {@link placeholders}.
@@ -60,6 +69,11 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   /** Text of the tokens that media fill. */
   protected abstract readonly placeholders: readonly string[];
 
+  /** Messages as the template takes them. */
+  protected messages(messages: readonly Message[]): readonly Message[] {
+    return messages;
+  }
+
   protected abstract positions(ids: Int32Array, media: readonly Feature[]): Positions;
 
   /**
@@ -68,8 +82,7 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
    */
   async process(record: ConversationRecord, options: ProcessOptions = {}): Promise<Sample> {
     try {
-      const media: Feature[] = [];
-      for (const part of mediaParts(record.messages)) media.push(...(await this.load(part)));
+      const media = await this.loadAll(mediaParts(record.messages));
       const { ids, offsets, spans } = this.#encode(record, media, options);
       const { positions, axes, delta } = this.positions(ids, media);
       return {
@@ -91,6 +104,16 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
     return this.tokenizer.decode(ids, options);
   }
 
+  /** Dynamic NTK scaling is the plain rotary embedding up to the trained length, and is not supported beyond it. */
+  #checkLength(length: number): void {
+    const { rotary, maxPositionEmbeddings } = this.info;
+    if (ropeType(rotary) !== 'dynamic' || length <= maxPositionEmbeddings) return;
+    throw new Error(
+      `expected at most max_position_embeddings ${maxPositionEmbeddings} tokens with dynamic rope scaling, ` +
+        `received ${length}`,
+    );
+  }
+
   /** Text of a token that the config names by id. */
   protected token(id: number): string {
     const token = this.tokenizer.idToToken(id);
@@ -106,7 +129,7 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   ): Encoding & { spans: readonly (readonly [number, number])[] } {
     const expansions = this.expansions(media);
     refusePlaceholders(record, [...new Set([...this.placeholders, ...Object.keys(expansions)])]);
-    const rendered = renderConversation(this.template, record.messages, {
+    const rendered = renderConversation(this.template, this.messages(record.messages), {
       tools: record.tools,
       addGenerationPrompt: options.addGenerationPrompt,
     });
@@ -115,6 +138,7 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
     const { vocabSize } = this.info;
     const unknown = encoding.ids.find((id) => id >= vocabSize);
     if (unknown !== undefined) throw new Error(`expected token ids below vocab_size ${vocabSize}, received ${unknown}`);
+    this.#checkLength(encoding.ids.length);
     return { ...encoding, spans };
   }
 }

@@ -36,7 +36,8 @@ function optional(config: RotaryConfig, key: string, otherwise: number): number 
   return config.scaling?.[key] == null ? otherwise : field(config, key);
 }
 
-function ropeType({ scaling }: RotaryConfig): string {
+/** `rope_type` of the scaling, as either version of the key names it. */
+export function ropeType({ scaling }: RotaryConfig): string {
   const type = scaling?.['rope_type'] ?? scaling?.['type'] ?? 'default';
   return typeof type === 'string' ? type : JSON.stringify(type);
 }
@@ -97,6 +98,8 @@ function yarn(config: RotaryConfig): Scaling {
 const scalings = new Map<string, (config: RotaryConfig) => Scaling>([
   ['default', plain],
   ['mrope', plain],
+  // Dynamic NTK scaling changes nothing up to max_position_embeddings; processors refuse longer prompts.
+  ['dynamic', plain],
   ['linear', linear],
   ['llama3', llama3],
   ['yarn', yarn],

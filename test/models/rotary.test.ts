@@ -66,7 +66,7 @@ describe('inverse frequencies', () => {
 
   it('refuse what they do not know', () => {
     expect(() => inverseFrequencies({ ...plain, scaling: { rope_type: 'longrope' } })).toThrow(
-      'expected one of default, mrope, linear, llama3, yarn, received longrope',
+      'expected one of default, mrope, dynamic, linear, llama3, yarn, received longrope',
     );
     expect(() => inverseFrequencies({ ...plain, scaling: { rope_type: 'linear', factor: '4' } })).toThrow(
       'rope scaling linear: factor: expected a number, received "4"',

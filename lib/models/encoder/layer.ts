@@ -9,6 +9,8 @@ export interface EncoderConfig {
   intermediateSize: number;
   norm: 'layer' | 'rms';
   normEps: number;
+  /** Of the RMS norms over q and k; as the others' if absent. */
+  queryKeyNormEps?: number;
   activation: Activation;
 }
 
@@ -76,7 +78,7 @@ export class EncoderLayer {
 
   /** Adds attention and MLP to the residual stream `x` [N, H] in place. */
   forward(x: Tensor, attend: EncoderAttend, rope?: RopeTables): void {
-    const { hiddenSize, numHeads, activation } = this.config;
+    const { hiddenSize, numHeads, activation, queryKeyNormEps = this.config.normEps } = this.config;
     const w = this.weights;
     const rows = x.shape[0]!;
     const headDim = hiddenSize / numHeads;
@@ -84,7 +86,7 @@ export class EncoderLayer {
       const qkv = linear(normalize(x, w.norm1, this.config), w.qkv);
       const heads = (part: number, norm?: Tensor): Tensor => {
         const view = narrow(qkv, 1, part * hiddenSize, hiddenSize);
-        if (norm) return reshape(ops.rmsNorm(view, norm, this.config.normEps), [rows, numHeads, headDim]);
+        if (norm) return reshape(ops.rmsNorm(view, norm, queryKeyNormEps), [rows, numHeads, headDim]);
         return narrow(reshape(qkv, [rows, 3 * numHeads, headDim]), 1, part * numHeads, numHeads);
       };
       const rotate = (t: Tensor): Tensor => (rope ? ops.rope(t, rope.cos, rope.sin) : t);
