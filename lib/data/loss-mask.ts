@@ -1,141 +1,153 @@
+import { describe, isObject } from '../hub/files.js';
 import type { ContentPart, Message } from '../models/target.js';
-import type { ChatTemplate, RenderOptions } from '../text/chat-template.js';
+import type { ChatTemplate, RenderedTemplate, RenderOptions } from '../text/chat-template.js';
+import { parseJson } from '../text/jinja/json.js';
 
 /** `[start, end)` in UTF-16 code units of a text. */
 export type Span = readonly [start: number, end: number];
 
 export interface RenderedConversation {
   text: string;
-  /** What each assistant turn produced, in order: its content and the token that ends the turn. */
+  /** What the assistant generates in each of its turns, in order, with the token that ends the turn. */
   assistantSpans: Span[];
 }
 
-/** Content in the form that templates expect: media are named, not given. */
-function templateContent(content: string | readonly ContentPart[], text: (text: string) => string): unknown {
-  if (typeof content === 'string') return text(content);
-  return content.map((part) =>
-    part.type === 'text' ? { type: 'text', text: text(part.text) } : { type: part.type },
+/** Content in the form that the template prints; media are named, not given. */
+function templateContent(template: ChatTemplate, content: string | readonly ContentPart[]): unknown {
+  const form = template.contentForm;
+  if (typeof content === 'string') return form === 'parts' ? [{ type: 'text', text: content }] : content;
+  if (form !== 'string') {
+    return content.map((part) =>
+      part.type === 'text' ? { type: 'text', text: part.text } : { type: part.type },
+    );
+  }
+  const [part] = content;
+  if (content.length > 1 || (part && part.type !== 'text')) {
+    throw new Error(
+      `expected one text, which is all that ${template.file} prints, received ${content.length} parts`,
+    );
+  }
+  return part?.text ?? '';
+}
+
+/** A tool call whose arguments are an object, as servers hand them to the template: OpenAI's form has them as JSON. */
+function templateCall(call: unknown): unknown {
+  if (!isObject(call) || !isObject(call['function'])) return call;
+  const given = call['function']['arguments'];
+  if (typeof given !== 'string') return call;
+  return { ...call, function: { ...call['function'], arguments: parseJson(given === '' ? '{}' : given) } };
+}
+
+function templateMessage(template: ChatTemplate, message: Message, index: number): Record<string, unknown> {
+  try {
+    const { tool_calls: calls, ...rest } = message;
+    const given = { ...rest, content: templateContent(template, message.content) };
+    if (calls === undefined || calls === null) return given;
+    if (!Array.isArray(calls)) throw new Error(`tool_calls: expected a list, received ${describe(calls)}`);
+    return calls.length === 0 ? given : { ...given, tool_calls: calls.map(templateCall) };
+  } catch (error) {
+    throw new Error(`message ${index}: ${(error as Error).message}`, { cause: error });
+  }
+}
+
+/** What asks the assistant for the message at `index`. */
+function generationPrompt(
+  template: ChatTemplate,
+  messages: readonly unknown[],
+  index: number,
+  options: RenderOptions,
+): string {
+  const before = messages.slice(0, index);
+  const plain = template.render(before, { ...options, addGenerationPrompt: false });
+  const asked = template.render(before, { ...options, addGenerationPrompt: true });
+  if (asked.startsWith(plain)) return asked.slice(plain.length);
+  throw new Error(
+    `${template.file}: the chat template changes what comes before its generation prompt (at message ${index})`,
   );
 }
 
-/** A character of the private use area that occurs nowhere in a conversation. */
-function unusedCharacter(messages: readonly Message[]): string {
-  const text = JSON.stringify(messages, (key, value: unknown) => (key === 'source' ? undefined : value));
-  for (let code = 0xe000; code <= 0xf8ff; code++) {
-    const character = String.fromCharCode(code);
-    if (!text.includes(character)) return character;
-  }
-  throw new Error('the conversation uses every private-use character');
+/** Where the part of a turn begins that the assistant generates: after what of the generation prompt is in the text. */
+function startOfAnswer(turn: Span, prompt: string, { text, pieces }: RenderedTemplate): number | undefined {
+  const [start, end] = turn;
+  if (text.slice(start, end).startsWith(prompt)) return start + prompt.length;
+  // A prompt may open a block of thoughts that the text of earlier turns has not: the header is what both begin with.
+  let common = start;
+  while (common < end && text[common] === prompt[common - start]) common++;
+  return pieces.findLast((piece) => piece.end > start && piece.end <= common)?.end;
 }
 
-/** Assistant texts of a conversation: one per text part. */
-interface Slot {
-  message: number;
-  text: string;
-}
-
-/**
- * Renders with a mark in place of each text of the assistant: the literal text around the marks is what the template
- * adds, and cannot be confused with what a message says.
- */
-function literalPieces(
-  template: ChatTemplate,
-  messages: readonly Message[],
-  options: RenderOptions,
-): { slots: Slot[]; pieces: string[] } {
-  const mark = unusedCharacter(messages);
-  const slots: Slot[] = [];
-  const marked = messages.map((message, i) => {
-    const place = (text: string) => (slots.push({ message: i, text }), `${mark}${slots.length - 1}${mark}`);
-    const keep = (text: string) => text;
-    return {
-      ...message,
-      content: templateContent(message.content, message.role === 'assistant' ? place : keep),
-    };
-  });
-  const parts = template.render(marked, options).split(new RegExp(`${mark}(\\d+)${mark}`));
-  const order = parts.filter((_, i) => i % 2 === 1).map(Number);
-  const inOrder = order.length === slots.length && order.every((slot, i) => slot === i);
-  if (!inOrder || parts.some((part, i) => i % 2 === 0 && part.includes(mark))) {
-    const first = slots[order.findIndex((slot, i) => slot !== i)] ?? slots[order.length] ?? slots[0];
-    throw new Error(
-      `${template.file}: the chat template does not print each text of the assistant once and in order ` +
-        `(first at message ${first?.message ?? 0})`,
-    );
-  }
-  return { slots, pieces: parts.filter((_, i) => i % 2 === 0) };
-}
-
-/** The conversation's text if the template prints the assistant's texts after `change`; ranges of the texts in it. */
-function assemble(pieces: readonly string[], slots: readonly Slot[], change: (text: string) => string) {
-  let text = pieces[0]!;
-  const ranges = slots.map((slot, i): Span => {
-    const start = text.length;
-    text += change(slot.text);
-    const end = text.length;
-    text += pieces[i + 1]!;
-    return [start, end];
-  });
-  return { text, ranges };
-}
-
-/** What templates do to an assistant's text. */
-const CHANGES = [(text: string) => text, (text: string) => text.trim()];
-
-/** Length of what closes a turn at the start of `after`: an end-of-turn token, white space before it. */
-function turnEndLength(after: string, endOfTurn: readonly string[]): number | undefined {
-  const space = after.length - after.trimStart().length;
-  const token = endOfTurn
-    .filter((candidate) => after.startsWith(candidate, space))
-    .sort((a, b) => b.length - a.length)[0];
-  return token === undefined ? undefined : space + token.length;
+/** End of the token that closes a turn: the last thing in it but white space, and not a part of what a message says. */
+function endOfAnswer(
+  [start, end]: Span,
+  { text, pieces }: RenderedTemplate,
+  said: string,
+  tokens: readonly string[],
+): number | undefined {
+  const closed = text.slice(start, end).trimEnd();
+  const close = start + closed.length;
+  const isOwn = (token: string) => {
+    const first = pieces.findIndex((piece) => piece.end > close - token.length);
+    const last = pieces.findIndex((piece) => piece.end >= close);
+    return pieces.slice(first, last + 1).every((piece) => piece.literal) || !said.includes(token);
+  };
+  return tokens.some((token) => closed.endsWith(token) && isOwn(token)) ? close : undefined;
 }
 
 /**
- * Renders a conversation and finds what the assistant produced in it. The markers of the template may occur in any
- * message: they change nothing, since spans come from where contents are printed and not from searching.
+ * Renders a conversation and finds what the assistant generates in it. A turn's span runs from the end of the
+ * generation prompt to the end-of-turn token, both known from where the template prints what, so that no message can
+ * spell out a turn. `{% generation %}` blocks, where the template has them, are the spans instead.
  *
- * @throws if a turn cannot be located: the template changes the assistant's text other than by trimming it, leaves it
- *   out, or does not close the turn with one of its end-of-turn tokens; or the turn has tool calls
+ * @throws if a turn cannot be located: the template leaves it out, prints it elsewhere than in a loop over the messages
+ *   or in several places, or does not close it with one of its end-of-turn tokens
  */
 export function renderConversation(
   template: ChatTemplate,
   messages: readonly Message[],
   options: RenderOptions = {},
 ): RenderedConversation {
-  const withCalls = messages.findIndex(
-    (message) => message.role === 'assistant' && message['tool_calls'] != null,
-  );
-  if (withCalls >= 0) throw new Error(`message ${withCalls}: tool_calls of the assistant are not supported`);
-  const given = messages.map((message) => ({
-    ...message,
-    content: templateContent(message.content, (text) => text),
-  }));
-  const text = template.render(given, options);
-  const { slots, pieces } = literalPieces(template, messages, options);
-  const fitting = CHANGES.map((change) => assemble(pieces, slots, change)).find(
-    (result) => result.text === text,
-  );
-  if (!fitting) {
-    throw new Error(
-      `${template.file}: the chat template changes the assistant's text: what it produced cannot be located`,
-    );
-  }
-  const spans: Span[] = [];
-  slots.forEach((slot, i) => {
-    // The parts of one message make one span.
-    if (slots[i + 1]?.message === slot.message) return;
-    const first = slots.findIndex((candidate) => candidate.message === slot.message);
-    const length = turnEndLength(pieces[i + 1]!, template.endOfTurn);
-    if (length === undefined) {
+  const given = messages.map((message, i) => templateMessage(template, message, i));
+  const rendered = template.trace(given, options);
+  if (template.marksGeneration) {
+    if (rendered.generations.some(({ captured }) => captured)) {
       throw new Error(
-        `${template.file}: the chat template does not close the assistant's turn (message ${slot.message}) with ` +
+        `${template.file}: the chat template prints a {% generation %} block by way of a variable`,
+      );
+    }
+    return {
+      text: rendered.text,
+      assistantSpans: rendered.generations.map(({ start, end }): Span => [start, end]),
+    };
+  }
+  const assistantSpans: Span[] = [];
+  given.forEach((message, i) => {
+    if (message['role'] !== 'assistant') return;
+    const places = rendered.turns.filter((place) => place.message === i);
+    const [place] = places;
+    if (!place || places.length > 1 || place.captured) {
+      throw new Error(
+        `${template.file}: the chat template does not print the assistant's turn (message ${i}) once, in a loop over ` +
+          'the messages',
+      );
+    }
+    const turn: Span = [place.start, place.end];
+    const start = startOfAnswer(turn, generationPrompt(template, given, i, options), rendered);
+    if (start === undefined) {
+      throw new Error(
+        `${template.file}: the assistant's turn (message ${i}) does not begin as the generation prompt of the chat ` +
+          'template does',
+      );
+    }
+    const end = endOfAnswer([start, place.end], rendered, JSON.stringify(messages[i]), template.endOfTurn);
+    if (end === undefined) {
+      throw new Error(
+        `${template.file}: the chat template does not close the assistant's turn (message ${i}) with ` +
           `one of the end-of-turn tokens ${template.endOfTurn.join(', ') || '(none is known)'}`,
       );
     }
-    spans.push([fitting.ranges[first]![0], fitting.ranges[i]![1] + length]);
+    assistantSpans.push([start, end]);
   });
-  return { text, assistantSpans: spans };
+  return { text: rendered.text, assistantSpans };
 }
 
 /**

@@ -1,8 +1,7 @@
 /**
- * The parts that are used of @huggingface/tokenizers and @huggingface/jinja, with types: their own declarations import
- * without file extensions, which TypeScript does not follow in ES modules.
+ * The parts that are used of @huggingface/tokenizers, with types: its own declarations import without
+ * file extensions, which TypeScript does not follow in ES modules.
  */
-import * as jinja from '@huggingface/jinja';
 import * as tokenizers from '@huggingface/tokenizers';
 
 export interface HubTokenizer {
@@ -23,14 +22,8 @@ export interface HubTokenizer {
 
 interface Libraries {
   Tokenizer: new (json: object, config: object) => HubTokenizer;
-  tokenize: (source: string, options: { trim_blocks: boolean; lstrip_blocks: boolean }) => unknown;
-  parse: (tokens: unknown) => unknown;
 }
 
-const libraries = { ...tokenizers, ...jinja } as unknown as Libraries;
+const libraries = tokenizers as unknown as Libraries;
 
 export const HubTokenizer = libraries.Tokenizer;
-
-/** Syntax tree of a Jinja template. */
-export const parseTemplate = (source: string): unknown =>
-  libraries.parse(libraries.tokenize(source, { trim_blocks: true, lstrip_blocks: true }));

@@ -68,9 +68,9 @@ describe('renderConversation and maskFromSpans', () => {
     expect(assistantSpans).toEqual([]);
   });
 
-  it('follows a template that trims, and takes the longest end of turn', () => {
+  it('follows a template that trims, and takes the whole end of turn', () => {
     const trims = withSource(
-      '{% for m in messages %}[{{ m.role }}]{{ m.content | trim }} </s></s>{% endfor %}',
+      '{% for m in messages %}[{{ m.role }}]{{ m.content | trim }} </s></s>{% endfor %}{% if add_generation_prompt %}[assistant]{% endif %}',
     );
     expect(renderConversation(trims, turns)).toEqual({
       text: '[user]q </s></s>[assistant]a </s></s>',
@@ -78,29 +78,127 @@ describe('renderConversation and maskFromSpans', () => {
     });
   });
 
+  it('follows a template that changes the text', () => {
+    const upper = withSource('{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}');
+    expect(renderConversation(upper, turns)).toEqual({ text: 'Q</s> A </s>', assistantSpans: [[5, 12]] });
+  });
+
+  const thinking = withSource(
+    [
+      '{% for m in messages %}{{ "<s>" + m.role + "\n" }}',
+      '{% if m.role == "assistant" and (loop.last or m.reasoning_content) %}',
+      '{{ "<think>\n" + (m.reasoning_content or "") + "\n</think>\n\n" }}{% endif %}{{ m.content }}',
+      '{% for c in m.tool_calls or [] %}{{ "<call>" }}{{ c.function.arguments | tojson }}{{ "</call>" }}{% endfor %}',
+      '{{ "</s>\n" }}{% endfor %}',
+      '{% if add_generation_prompt %}{{ "<s>assistant\n" }}{% if think %}{{ "<think>\n" }}{% endif %}{% endif %}',
+    ].join(''),
+  );
+  const spoken = (messages: Message[], variables = {}) => {
+    const { text, assistantSpans } = renderConversation(thinking, messages, { variables });
+    return assistantSpans.map(([start, end]) => text.slice(start, end));
+  };
+
+  it('count thoughts that the template prints and the prompt has not', () => {
+    const messages = [...turns, turns[0]!, { role: 'assistant', content: 'b' }];
+    expect(spoken(messages)).toEqual([' a </s>', '<think>\n\n</think>\n\nb</s>']);
+    expect(spoken(messages, { think: true })).toEqual([' a </s>', '\n</think>\n\nb</s>']);
+    const reasoned = { role: 'assistant', content: 'b', reasoning_content: 'hm' };
+    expect(spoken([turns[0]!, reasoned])).toEqual(['<think>\nhm\n</think>\n\nb</s>']);
+  });
+
+  it('take what both begin with where an earlier turn lacks the thoughts of the prompt', () => {
+    const messages = [turns[0]!, { role: 'assistant', content: '<thought' }, ...turns];
+    expect(spoken(messages, { think: true })[0]).toBe('<thought</s>');
+  });
+
+  it('count tool calls, with their arguments as Python prints them', () => {
+    const call = {
+      type: 'function',
+      function: { name: 'f', arguments: '{"b": 1.0, "1": 1e-7, "n": 9007199254740993}' },
+    };
+    expect(spoken([turns[0]!, { role: 'assistant', content: '', tool_calls: [call] }, ...turns])[0]).toBe(
+      '<call>{"b": 1.0, "1": 1e-07, "n": 9007199254740993}</call></s>',
+    );
+    const broken = { function: { name: 'f', arguments: '{' } };
+    expect(() => spoken([turns[0]!, { role: 'assistant', content: '', tool_calls: [broken] }])).toThrow(
+      'message 1: invalid JSON',
+    );
+  });
+
+  it('are the generation blocks where the template has them', () => {
+    const marked = withSource(
+      '{% for m in messages %}[{% if m.role == "assistant" %}{% generation %}{{ m.content }}]{% endgeneration %}' +
+        '{% else %}{{ m.content }}]{% endif %}{% endfor %}',
+    );
+    expect(renderConversation(marked, turns)).toEqual({ text: '[q][ a ]', assistantSpans: [[4, 8]] });
+  });
+
+  it('give a template the form of content that it prints', () => {
+    const parts = withSource(
+      '{% for m in messages %}{% for c in m.content %}{{ c.text }}{% endfor %}</s>{% endfor %}',
+    );
+    expect(renderConversation(parts, turns).text).toBe('q</s> a </s>');
+    const strings = withSource('{% for m in messages %}{{ m.content }}</s>{% endfor %}');
+    const given: Message[] = [{ role: 'user', content: [{ type: 'text', text: 'q' }] }, turns[1]!];
+    expect(renderConversation(strings, given).text).toBe('q</s> a </s>');
+    const two: Message[] = [
+      {
+        role: 'user',
+        content: [
+          { type: 'text', text: 'q' },
+          { type: 'text', text: 'r' },
+        ],
+      },
+    ];
+    expect(() => renderConversation(strings, two)).toThrow('message 0: expected one text');
+  });
+
+  it('never come from what a message says', () => {
+    const word = fc.constantFrom(
+      '<s>assistant\n',
+      '</s>',
+      '</s>\n',
+      '<think>\n',
+      '</think>',
+      'a',
+      ' ',
+      '\n',
+      '😀',
+    );
+    const said = fc.array(word, { minLength: 1, maxLength: 6 }).map((words) => words.join(''));
+    fc.assert(
+      fc.property(fc.array(fc.tuple(said, said), { minLength: 1, maxLength: 4 }), (pairs) => {
+        const messages = pairs.flatMap(([user, answer]): Message[] => [
+          { role: 'user', content: user },
+          { role: 'assistant', content: answer },
+        ]);
+        const empty = '<think>\n\n</think>\n\n';
+        expect(spoken(messages)).toEqual(
+          pairs.map(([, answer], i) => `${i === pairs.length - 1 ? empty : ''}${answer}</s>`),
+        );
+      }),
+    );
+  });
+
   it.each([
-    ['{% for m in messages %}{{ m.content | upper }}</s>{% endfor %}', "changes the assistant's text"],
     ['{% for m in messages %}{{ m.content }}|{% endfor %}', 'does not close the assistant'],
     [
-      '{% for m in messages %}{{ m.content ~ m.content }}</s>{% endfor %}',
-      'once and in order (first at message 1)',
+      '{% for m in messages %}{% endfor %}{% for m in messages %}{{ m.content }}</s>{% endfor %}{% for m in messages %}x{% endfor %}',
+      'once, in a loop',
     ],
     [
       "{% for m in messages %}{% if m.role == 'user' %}{{ m.content }}{% endif %}{% endfor %}",
-      'once and in order',
+      'once, in a loop',
     ],
     [
-      "{% for m in messages %}{{ m.content }}{% if 'a' in m.content %}!{% endif %}</s>{% endfor %}",
-      'changes the',
+      '{% set t %}{% for m in messages %}{{ m.content }}</s>{% endfor %}{% endset %}{{ t }}',
+      'once, in a loop',
+    ],
+    [
+      '{% for m in messages %}{{ m.content }}</s>{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}',
+      'does not begin as the generation prompt',
     ],
   ])('refuse a template whose turns cannot be located: %s', (source, message) => {
     expect(() => renderConversation(withSource(source), turns)).toThrow(message);
-  });
-
-  it('refuse tool calls of the assistant', () => {
-    const calls = [turns[0]!, { role: 'assistant', content: 'x', tool_calls: [] }];
-    expect(() => renderConversation(template, calls)).toThrow(
-      'message 1: tool_calls of the assistant are not supported',
-    );
   });
 });

@@ -3,7 +3,6 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, describe, expect, it } from 'vitest';
 import { ChatTemplate, loadChatTemplate } from '../../lib/text/chat-template.js';
-import { misrenderedConstructs } from '../../lib/text/template-check.js';
 import { loadTokenizer } from '../../lib/text/tokenizer.js';
 import { conversations, tokenizerDirectory } from './fixtures.js';
 
@@ -39,34 +38,25 @@ describe('ChatTemplate', () => {
     );
   });
 
-  it('refuses templates that would be rendered wrongly, or cannot be parsed', () => {
-    const source = "{% for m in messages %}{{ m.content.lstrip('\\n') }}{% break %}{% endfor %}";
-    expect(() => new ChatTemplate(source, settings)).toThrow(
-      'chat_template.jinja: the chat template uses .lstrip() with an argument, {% break %}',
+  it('strips what it is asked to, and keeps what is printed before a break', () => {
+    const source = "{% for m in messages %}{{ m.content.lstrip('\\n') }}|{% break %}{% endfor %}";
+    const messages = [{ content: '\n\n    code' }, { content: 'never' }];
+    expect(new ChatTemplate(source, settings).render(messages)).toBe('    code|');
+  });
+
+  it('names the file and line where a template cannot be parsed, and refuses what it does not know', () => {
+    expect(() => new ChatTemplate('{% if x %}', settings)).toThrow(
+      'chat_template.jinja: the chat template cannot be parsed: line 1: expected {% elif %} or',
     );
-    expect(() => new ChatTemplate('{% if x %}', settings)).toThrow('the chat template cannot be parsed');
-  });
-});
-
-describe('misrenderedConstructs', () => {
-  it.each([
-    ["{{ x.strip('\\n') }}", '.strip() with an argument'],
-    ["{% if a %}{{ (x|trim).rstrip('a') }}{% endif %}", '.rstrip() with an argument'],
-    ["{% set y = {'k': [x.lstrip('a')]} %}", '.lstrip() with an argument'],
-    ['{% for x in y %}{% continue %}{% endfor %}', '{% continue %}'],
-    ['{% generation %}x{% endgeneration %}', '{% generation %}'],
-    ['{%- generation -%}x{%- endgeneration -%}', '{% generation %}'],
-    ['{{ x.title() }}', '.title()'],
-    ['{{ x|title }}', '|title'],
-    ['{% for x in y %}{{ loop.depth0 }}{% endfor %}', 'loop.depth0'],
-  ])('finds what is wrong with %s', (source, construct) => {
-    expect(misrenderedConstructs(source)).toEqual([construct]);
-  });
-
-  it('lets everything else pass', () => {
-    const source =
-      "{% for m in messages %}{{ m['content'].strip() ~ loop.index0 % 2 }}{% endfor %}{# generation #}generation";
-    expect(misrenderedConstructs(source)).toEqual([]);
+    expect(() => new ChatTemplate("\n{% include 'x' %}", settings)).toThrow(
+      'line 2: unsupported tag {% include %}',
+    );
+    expect(() => new ChatTemplate("{{ 'a'|wordwrap }}", settings).render([])).toThrow(
+      "unsupported filter 'wordwrap'",
+    );
+    expect(() => new ChatTemplate("{{ 'a'.encode() }}", settings).render([])).toThrow(
+      "'encode' of a 'str' object",
+    );
   });
 });
 
