@@ -18,6 +18,16 @@ export interface MediaPlan {
 
 const maxAspectRatio = 200;
 
+/** @throws Error where one side is more than 200 times the other */
+export function checkAspectRatio(height: number, width: number): void {
+  const ratio = Math.max(height, width) / Math.min(height, width);
+  if (!(ratio <= maxAspectRatio)) {
+    throw new Error(
+      `expected an aspect ratio of at most ${maxAspectRatio}, received ${ratio.toFixed(1)} (${width}×${height} pixels)`,
+    );
+  }
+}
+
 /**
  * Size near the given one, in multiples of `factor`, of the same shape as far as they allow, with between `minPixels`
  * and `maxPixels` pixels.
@@ -31,12 +41,7 @@ export function smartResize(
   minPixels: number,
   maxPixels: number,
 ): { height: number; width: number } {
-  const ratio = Math.max(height, width) / Math.min(height, width);
-  if (!(ratio <= maxAspectRatio)) {
-    throw new Error(
-      `expected an aspect ratio of at most ${maxAspectRatio}, received ${ratio.toFixed(1)} (${width}×${height} pixels)`,
-    );
-  }
+  checkAspectRatio(height, width);
   const nearest = [height, width].map((side) => roundHalfEven(side / factor) * factor) as [number, number];
   const pixels = nearest[0] * nearest[1];
   if (pixels > maxPixels) {

@@ -11,7 +11,7 @@ export interface PixelSettings {
   temporalPatchSize: number;
   /** Patches per side of the block that one token stands for. */
   mergeSize: number;
-  /** Bounds of a picture's or frame's area after resizing. */
+  /** Bounds of a picture's or frame's area after resizing; of a clip's volume, frames times area, in Qwen3-VL. */
   minPixels: number;
   maxPixels: number;
   filter: 'bicubic' | 'bilinear' | 'lanczos';
@@ -27,7 +27,7 @@ export interface VideoSettings extends PixelSettings {
   fps: number;
   minFrames: number;
   maxFrames: number;
-  /** Whether frames of long clips share a budget of `maxVideoTokens` tokens. */
+  /** Whether frames of long clips share a budget, of `maxVideoTokens` tokens a clip (a frame in Qwen3-VL). */
   capPixelsPerFrame: boolean;
   maxVideoTokens: number;
 }
@@ -37,8 +37,38 @@ export interface ProcessorSettings {
   video: VideoSettings;
 }
 
+/** What a processor class of transformers has where a model's files are silent. */
+export interface PixelDefaults {
+  patchSize: number;
+  mean: number[];
+  std: number[];
+  minPixels: number;
+  maxPixels: number;
+}
+
+export interface VideoDefaults extends PixelDefaults {
+  maxVideoTokens: number;
+}
+
 const clipMean = [0.48145466, 0.4578275, 0.40821073];
 const clipStd = [0.26862954, 0.26130258, 0.27577711];
+
+/** Of `Qwen2VLImageProcessor`. */
+const imageDefaults: PixelDefaults = {
+  patchSize: 14,
+  mean: clipMean,
+  std: clipStd,
+  minPixels: 56 * 56,
+  maxPixels: 28 * 28 * 1280,
+};
+
+/** Of `Qwen2VLVideoProcessor`. */
+const qwen2VideoDefaults: VideoDefaults = {
+  ...imageDefaults,
+  minPixels: 128 * 28 * 28,
+  maxPixels: 768 * 28 * 28,
+  maxVideoTokens: 128_000,
+};
 
 const count = z.int().positive();
 const channels = z.array(z.number()).length(3);
@@ -47,7 +77,7 @@ const always = z.literal(true, 'only true is supported').nullish();
 const resample = z.literal([1, 2, 3]).transform((code) => ({ 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' }[code] as PixelSettings['filter']));
 
 const pixelSchema = z.object({
-  patch_size: count.default(14),
+  patch_size: count.nullish(),
   temporal_patch_size: count.default(2),
   merge_size: count.default(2),
   size: z.object({ shortest_edge: count.nullish(), longest_edge: count.nullish() }).nullish(),
@@ -55,8 +85,8 @@ const pixelSchema = z.object({
   max_pixels: count.nullish(),
   resample: resample.default('bicubic'),
   rescale_factor: z.number().positive().default(1 / 255),
-  image_mean: channels.default(clipMean),
-  image_std: channels.default(clipStd),
+  image_mean: channels.nullish(),
+  image_std: channels.nullish(),
   do_resize: always,
   do_rescale: always,
   do_normalize: always,
@@ -97,29 +127,30 @@ function pixelSettings(
   parsed: z.infer<typeof pixelSchema>,
   file: string,
   vision: PatchShape,
-  defaults: { minPixels: number; maxPixels: number },
+  defaults: PixelDefaults,
 ): PixelSettings {
   const expected = {
     patch_size: vision.patchSize,
     temporal_patch_size: vision.temporalPatchSize,
     merge_size: vision.spatialMergeSize,
   };
+  const stated = { ...parsed, patch_size: parsed.patch_size ?? defaults.patchSize };
   for (const [key, value] of Object.entries(expected)) {
-    const received = parsed[key as keyof typeof expected];
+    const received = stated[key as keyof typeof expected];
     if (received !== value) {
       throw new Error(`${file}: ${key}: expected ${value} as in config.json's vision_config, received ${received}`);
     }
   }
   return {
-    patchSize: parsed.patch_size,
+    patchSize: stated.patch_size,
     temporalPatchSize: parsed.temporal_patch_size,
     mergeSize: parsed.merge_size,
     minPixels: parsed.min_pixels ?? parsed.size?.shortest_edge ?? defaults.minPixels,
     maxPixels: parsed.max_pixels ?? parsed.size?.longest_edge ?? defaults.maxPixels,
     filter: parsed.resample,
     rescale: parsed.rescale_factor,
-    mean: parsed.image_mean,
-    std: parsed.image_std,
+    mean: parsed.image_mean ?? defaults.mean,
+    std: parsed.image_std ?? defaults.std,
   };
 }
 
@@ -143,18 +174,14 @@ export function loadProcessorSettings(
   modelDir: string,
   vision: PatchShape,
   options: ProcessorOptions = {},
+  videoDefaults = qwen2VideoDefaults,
 ): ProcessorSettings {
   const imageSection = findSection(modelDir, 'image_processor', ['preprocessor_config.json']);
   const videoFiles = ['video_preprocessor_config.json', 'preprocessor_config.json'];
   const videoSection = findSection(modelDir, 'video_processor', videoFiles);
-  const image = pixelSettings(parseSection(pixelSchema, imageSection), imageSection.file, vision, {
-    minPixels: 56 * 56,
-    maxPixels: 28 * 28 * 1280,
-  });
+  const image = pixelSettings(parseSection(pixelSchema, imageSection), imageSection.file, vision, imageDefaults);
   const parsedVideo = parseSection(videoSchema, videoSection);
-  const video = foldRescale(
-    pixelSettings(parsedVideo, videoSection.file, vision, { minPixels: 128 * 28 * 28, maxPixels: 768 * 28 * 28 }),
-  );
+  const video = foldRescale(pixelSettings(parsedVideo, videoSection.file, vision, videoDefaults));
   const settings: ProcessorSettings = {
     image: {
       ...image,
@@ -169,7 +196,7 @@ export function loadProcessorSettings(
       minFrames: options.minFrames ?? parsedVideo.min_frames ?? 4,
       maxFrames: options.maxFrames ?? parsedVideo.max_frames ?? 768,
       capPixelsPerFrame: parsedVideo.cap_pixels_per_frame ?? false,
-      maxVideoTokens: parsedVideo.max_video_tokens ?? 128_000,
+      maxVideoTokens: parsedVideo.max_video_tokens ?? videoDefaults.maxVideoTokens,
     },
   };
   checkBounds('image pixels', settings.image.minPixels, settings.image.maxPixels);

@@ -2,16 +2,17 @@ import { native } from '../../native.js';
 import { atSource } from '../../media/source.js';
 import { probeVideo, readFrames, type VideoInfo } from '../../media/video.js';
 import type { MediaSource } from '../target.js';
-import { planFrames, type MediaPlan } from './image.js';
+import { planFrames } from './image.js';
 import type { VideoSettings } from './settings.js';
-import type { VisualFeature } from './visual-feature.js';
+import { patchCount, type VisualFeature } from './visual-feature.js';
 
-/** A clip's {@link MediaPlan}. */
-export interface VideoPlan extends MediaPlan {
-  /** Frames that are looked at. */
+/** What is known of a clip before its pixels are. */
+export interface ClipPlan extends Pick<VisualFeature, 'grid' | 'secondPerGrid' | 'timestamps'> {
+  /** Pixels that its frames are resized to. */
+  height: number;
+  width: number;
+  /** Frames that are looked at; the last one is repeated to fill a temporal patch. */
   indices: number[];
-  /** Seconds that a temporal patch spans. */
-  secondPerGrid: number;
 }
 
 /**
@@ -34,7 +35,7 @@ export function sampleFrames(info: VideoInfo, settings: VideoSettings, fps = set
   return Array.from({ length: count }, (_, i) => Math.trunc(Math.fround(i * step)));
 }
 
-function planClip(info: VideoInfo, settings: VideoSettings, fps?: number): VideoPlan {
+function planClip(info: VideoInfo, settings: VideoSettings, fps?: number): ClipPlan {
   const indices = sampleFrames(info, settings, fps);
   const { patchSize, mergeSize, temporalPatchSize, minPixels, maxPixels, maxVideoTokens } = settings;
   let frameMaxPixels = maxPixels;
@@ -43,11 +44,38 @@ function planClip(info: VideoInfo, settings: VideoSettings, fps?: number): Video
     const share = Math.floor((budget * temporalPatchSize) / indices.length);
     frameMaxPixels = Math.max(Math.min(maxPixels, share), Math.floor(minPixels * 1.05));
   }
+  const { height, width, grid } = planFrames(info, indices.length, settings, frameMaxPixels);
   return {
-    ...planFrames(info, indices.length, settings, frameMaxPixels),
+    height,
+    width,
+    grid,
     indices,
     secondPerGrid: temporalPatchSize / ((indices.length / info.frames) * info.fps),
   };
+}
+
+/**
+ * Pixels of a clip's frames as it is planned to be seen.
+ *
+ * @throws MediaError where it cannot be decoded, or for the reason that `plan` throws
+ */
+export function loadClip(
+  source: MediaSource,
+  settings: VideoSettings,
+  plan: (info: VideoInfo) => ClipPlan,
+): Promise<VisualFeature> {
+  return atSource(source, async () => {
+    const info = await probeVideo(source);
+    const { height, width, indices, ...seen } = plan(info);
+    const frameBytes = height * width * 3;
+    const frames = new Uint8Array(indices.length * frameBytes);
+    await readFrames(source, info, indices, (frame, i) => {
+      const resized = native.resize(frame, info.height, info.width, 3, height, width, settings.filter);
+      frames.set(resized, i * frameBytes);
+    });
+    const pixels = native.patchify(frames, indices.length, height, width, settings);
+    return { kind: 'video', tokens: patchCount(seen.grid) / settings.mergeSize ** 2, pixels, ...seen };
+  });
 }
 
 /**
@@ -57,16 +85,5 @@ function planClip(info: VideoInfo, settings: VideoSettings, fps?: number): Video
  * @throws MediaError where it cannot be decoded, is too short or too narrow
  */
 export function loadVideo(source: MediaSource, settings: VideoSettings, fps?: number): Promise<VisualFeature> {
-  return atSource(source, async () => {
-    const info = await probeVideo(source);
-    const { height, width, grid, tokens, indices, secondPerGrid } = planClip(info, settings, fps);
-    const frameBytes = height * width * 3;
-    const frames = new Uint8Array(indices.length * frameBytes);
-    await readFrames(source, info, indices, (frame, i) => {
-      const resized = native.resize(frame, info.height, info.width, 3, height, width, settings.filter);
-      frames.set(resized, i * frameBytes);
-    });
-    const pixels = native.patchify(frames, indices.length, height, width, settings);
-    return { kind: 'video', tokens, grid, pixels, secondPerGrid };
-  });
+  return loadClip(source, settings, (info) => planClip(info, settings, fps));
 }

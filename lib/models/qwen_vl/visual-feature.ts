@@ -11,6 +11,8 @@ export interface VisualFeature extends MediaFeature {
   pixels: Float32Array;
   /** Seconds that a temporal patch of a clip spans. */
   secondPerGrid?: number;
+  /** Seconds of each temporal patch of a clip, where the prompt tells them. */
+  timestamps?: number[];
 }
 
 /** Sizes that a grid and its pixels must agree with. */
