@@ -70,6 +70,9 @@ say('Verify');
 const report = await verifyDraft({ draft: draftDir, target: model });
 for (const { ok, name, message } of report.checks) if (!ok) console.log(`WRONG  ${name}: ${message}`);
 console.log(`${report.checks.filter((check) => check.ok).length} of ${report.checks.length} checks ok`);
+// A draft can be right for a target that no engine serves with EAGLE-3 yet.
+const served = report.checks.every(({ ok, name }) => ok || name !== 'engine support');
+const verified = report.checks.every(({ ok, name }) => ok || name === 'engine support');
 
 const summary = {
   accept_length_before: before.acceptLength,
@@ -85,7 +88,8 @@ const summary = {
   train_seconds: trained.seconds,
   peak_native_bytes: trained.peakBytes,
   draft_dir: relative(root, draftDir),
-  verify_ok: report.ok,
+  verify_ok: verified,
+  engine_serves_target: served,
 };
 writeFileSync(join(out, 'summary.json'), `${JSON.stringify(summary, null, 2)}\n`);
 
@@ -111,7 +115,11 @@ console.log(
     ['speedup', `${two(before.speedup)}×`, `${two(after.speedup)}×`],
     ['same text as the target', before.lossless ? 'yes' : 'NO', after.lossless ? 'yes' : 'NO'],
     ['training', '', `${Math.round(trained.seconds)} s, peak ${Math.round(trained.peakBytes / 2 ** 20)} MiB`],
-    ['draft', '', `${relative(root, draftDir)} (verify ${report.ok ? 'ok' : 'FAILED'})`],
+    [
+      'draft',
+      '',
+      `${relative(root, draftDir)} (verify ${verified ? 'ok' : 'FAILED'}${served ? '' : ', no engine serves this target with EAGLE-3 yet'})`,
+    ],
   ]),
 );
 if (!summary.lossless || !summary.verify_ok) process.exitCode = 1;
