@@ -1,4 +1,5 @@
-import { spawn } from 'node:child_process';
+import { spawn, type ChildProcessByStdio } from 'node:child_process';
+import type { Readable } from 'node:stream';
 
 /** A program of the ffmpeg suite; the environment variable, if set, is the path to use instead. */
 export interface Tool {
@@ -15,6 +16,7 @@ const stderrKept = 4096;
 /**
  * Runs a tool and hands its output over in pieces.
  *
+ * @param onSecondOutput receives what the tool writes to `pipe:3`
  * @throws Error with the last line the tool wrote to stderr where it fails; where it is not installed, with the name of
  *   the Debian package
  */
@@ -22,10 +24,13 @@ export function runTool(
   tool: Tool,
   args: readonly string[],
   onOutput: (chunk: Buffer) => void,
+  onSecondOutput?: (chunk: Buffer) => void,
 ): Promise<void> {
   const command = process.env[tool.variable] ?? tool.name;
   return new Promise((resolve, reject) => {
-    const child = spawn(command, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(command, args, {
+      stdio: ['ignore', 'pipe', 'pipe', onSecondOutput ? 'pipe' : 'ignore'],
+    }) as ChildProcessByStdio<null, Readable, Readable>;
     let stderr = '';
     let failure: Error | undefined;
     child.stderr.on('data', (chunk: Buffer) => {
@@ -40,11 +45,12 @@ export function runTool(
         child.kill();
       }
     });
+    if (onSecondOutput) (child.stdio[3] as Readable).on('data', onSecondOutput);
     child.on('error', (error: NodeJS.ErrnoException) => {
       reject(
         error.code === 'ENOENT'
           ? new Error(
-              `${command} was not found: video needs ffmpeg (Debian package ffmpeg), or its path in ${tool.variable}`,
+              `${command} was not found: video and sound need ffmpeg (Debian package ffmpeg), or its path in ${tool.variable}`,
               { cause: error },
             )
           : error,

@@ -1,9 +1,6 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { MediaSource } from '../models/target.js';
-import { ffmpeg, ffprobe, runTool } from './process.js';
-import { atSource } from './source.js';
+import { inputFlags, probeStream, withFile } from './input.js';
+import { ffmpeg, runTool } from './process.js';
 
 /** A clip's first video stream. */
 export interface VideoInfo {
@@ -18,31 +15,9 @@ export interface VideoInfo {
   height: number;
 }
 
-/** No network, whatever a playlist says. */
-const inputFlags = ['-nostdin', '-protocol_whitelist', 'file,pipe'];
-
-/** Calls `body` with a path that ffmpeg can seek in: bytes of a data: URI go through a temporary file. */
-function withFile<T>(source: MediaSource, body: (file: string) => Promise<T>): Promise<T> {
-  return atSource(source, async () => {
-    if ('path' in source) return body(`file:${source.path}`);
-    const directory = await mkdtemp(join(tmpdir(), 'eyas-video-'));
-    try {
-      const file = join(directory, 'clip');
-      await writeFile(file, source.bytes);
-      return await body(`file:${file}`);
-    } finally {
-      await rm(directory, { recursive: true });
-    }
-  });
-}
-
-function parseRate(rate: string | undefined): number {
-  const [numerator, denominator] = (rate ?? '').split('/').map(Number);
+function parseRate(rate: string): number {
+  const [numerator, denominator] = rate.split('/').map(Number);
   return numerator! / (denominator ?? 1);
-}
-
-interface ProbeOutput {
-  streams?: { width?: number; height?: number; nb_read_packets?: string; avg_frame_rate?: string }[];
 }
 
 /**
@@ -52,20 +27,19 @@ interface ProbeOutput {
  */
 export function probeVideo(source: MediaSource): Promise<VideoInfo> {
   return withFile(source, async (file) => {
-    const chunks: Buffer[] = [];
-    const entries = 'stream=width,height,nb_read_packets,avg_frame_rate';
-    const args = ['-v', 'error', ...inputFlags.slice(1), '-select_streams', 'V:0', '-count_packets'];
-    await runTool(ffprobe, [...args, '-show_entries', entries, '-of', 'json', file], (chunk) =>
-      chunks.push(chunk),
-    );
-    const stream = (JSON.parse(Buffer.concat(chunks).toString()) as ProbeOutput).streams?.[0];
-    const frames = Number(stream?.nb_read_packets ?? 0);
-    const fps = parseRate(stream?.avg_frame_rate);
-    if (!stream?.width || !stream.height || frames === 0) throw new Error('holds no video frames');
+    const stream = await probeStream(file, 'V:0', 'width,height,nb_read_packets,avg_frame_rate', [
+      '-count_packets',
+    ]);
+    const frames = Number(stream?.['nb_read_packets'] ?? 0);
+    const width = Number(stream?.['width'] ?? 0);
+    const height = Number(stream?.['height'] ?? 0);
+    if (width === 0 || height === 0 || frames === 0) throw new Error('holds no video frames');
+    const rate = String(stream?.['avg_frame_rate']);
+    const fps = parseRate(rate);
     if (!(fps > 0 && Number.isFinite(fps))) {
-      throw new Error(`expected a positive frame rate, received ${stream.avg_frame_rate ?? 'none'}`);
+      throw new Error(`expected a positive frame rate, received ${rate}`);
     }
-    return { frames, fps, duration: frames / fps, width: stream.width, height: stream.height };
+    return { frames, fps, duration: frames / fps, width, height };
   });
 }
 
@@ -93,18 +67,7 @@ export function readFrames(
     const frame = new Uint8Array(info.height * info.width * 3);
     let filled = 0;
     let decoded = 0;
-    const args = [
-      '-v',
-      'error',
-      ...inputFlags,
-      '-noautorotate',
-      '-i',
-      file,
-      '-map',
-      '0:V:0',
-      '-vf',
-      `select=${select}`,
-    ];
+    const args = [...inputFlags, '-noautorotate', '-i', file, '-map', '0:V:0', '-vf', `select=${select}`];
     const output = ['-fps_mode', 'passthrough', '-frames:v', String(indices.length)];
     await runTool(ffmpeg, [...args, ...output, '-f', 'rawvideo', '-pix_fmt', 'rgb24', 'pipe:1'], (chunk) => {
       for (let at = 0; at < chunk.length;) {
