@@ -4,6 +4,7 @@ import { isObject, readJsonObject } from '../hub/files.js';
 import { tokenBytes, utf8WithOffsets } from './byte-level.js';
 import { HubTokenizer } from './libraries.js';
 import { normalizeNfc, type NormalizedText } from './normalized-text.js';
+import { pieceOffsets } from './sentence-piece.js';
 
 /** T tokens of a text. */
 export interface Encoding {
@@ -95,6 +96,7 @@ export class Tokenizer {
   readonly #addedByContent: ReadonlyMap<string, AddedToken>;
   readonly #splitter: RegExp | undefined;
   readonly #cleanUp: boolean;
+  readonly #isByteLevel: boolean;
 
   /** @param json content of tokenizer.json */
   constructor(json: Record<string, unknown>, settings: TokenizerSettings) {
@@ -105,6 +107,7 @@ export class Tokenizer {
       throw new Error(`${settings.file}: ${(error as Error).message}`, { cause: error });
     }
     this.#file = settings.file;
+    this.#isByteLevel = JSON.stringify([json['pre_tokenizer'], json['decoder']]).includes('"ByteLevel"');
     this.#addedByContent = new Map(added.map((token) => [token.content, token]));
     const hasNormalizer = this.#hub.normalizer !== null;
     const verbatim = added.filter((token) => !(hasNormalizer && (token.normalized ?? !token.special)));
@@ -141,9 +144,10 @@ export class Tokenizer {
   /**
    * Ids of a text and what each covers. A token that holds part of a character's bytes covers the character.
    *
-   * @throws if the tokenizer is not a byte-level one
+   * @throws if the tokens do not spell the text, as those of a byte-level or SentencePiece-style BPE do
    */
   encodeWithOffsets(text: string): Encoding {
+    if (!this.#isByteLevel) return this.#encodePieces(text);
     const ids: (number | undefined)[] = [];
     const offsets: number[] = [];
     for (const section of this.#split(text)) {
@@ -154,6 +158,29 @@ export class Tokenizer {
         this.#encodeSection(text.slice(section.start, section.end), section.start, ids, offsets);
       }
     }
+    return { ids: this.#checkIds(ids), offsets: Int32Array.from(offsets) };
+  }
+
+  /** The same for a SentencePiece-style vocabulary, whose tokens depend on where in the text they are. */
+  #encodePieces(text: string): Encoding {
+    if (text === '') return { ids: new Int32Array(0), offsets: new Int32Array(0) };
+    const { ids, tokens } = this.#hub.encode(text, { add_special_tokens: false });
+    const offsets: number[] = [];
+    for (const { start, end, added } of this.#split(text)) {
+      if (end === start) continue;
+      const at = offsets.length / 2;
+      const own = added
+        ? ids[at] === added.id && [0, end - start]
+        : pieceOffsets(text.slice(start, end), tokens, at);
+      if (!own) {
+        throw new Error(
+          `${this.#file}: offsets need tokens that spell the text: ${JSON.stringify(tokens[at])} is not what it holds`,
+        );
+      }
+      for (const offset of own) offsets.push(start + offset);
+    }
+    if (offsets.length !== 2 * ids.length)
+      throw new Error(`${this.#file}: the text ends before its tokens do`);
     return { ids: this.#checkIds(ids), offsets: Int32Array.from(offsets) };
   }
 
