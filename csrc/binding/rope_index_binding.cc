@@ -1,6 +1,7 @@
 #include "binding/args.h"
 #include "binding/modules.h"
 #include "core/check.h"
+#include "rope/omni.h"
 #include "rope/qwen2_5_vl.h"
 
 namespace eyas {
@@ -24,6 +25,13 @@ PositionRule ParseRule(const char* op, const std::string& name) {
   Fail(op, "engines or transformers5 for positionRule", "'" + name + "'");
 }
 
+Napi::Value Result(Napi::Env env, Napi::Float32Array positions, double delta) {
+  auto result = Napi::Object::New(env);
+  result.Set("positions", positions);
+  result.Set("delta", delta);
+  return result;
+}
+
 Napi::Value RopeIndex(const Napi::CallbackInfo& info) {
   const Args args("ropeIndexQwen2_5VL", info);
   const auto ids = args.TypedArray<int32_t>(0, "ids");
@@ -41,14 +49,43 @@ Napi::Value RopeIndex(const Napi::CallbackInfo& info) {
 
   auto positions = Napi::Float32Array::New(args.env(), 3 * ids.size);
   const int64_t delta = RopeIndexQwen2_5VL(ids.data, static_cast<int64_t>(ids.size), rope, positions.Data());
-  auto result = Napi::Object::New(args.env());
-  result.Set("positions", positions);
-  result.Set("delta", static_cast<double>(delta));
-  return result;
+  return Result(args.env(), positions, static_cast<double>(delta));
+}
+
+OmniRule ParseOmniRule(const char* op, const std::string& name) {
+  if (name == "qwen2_5_omni") return OmniRule::kQwen2_5Omni;
+  if (name == "qwen3_omni") return OmniRule::kQwen3Omni;
+  Fail(op, "qwen2_5_omni or qwen3_omni for rule", "'" + name + "'");
+}
+
+Napi::Value RopeIndexOfOmni(const Napi::CallbackInfo& info) {
+  const Args args("ropeIndexOmni", info);
+  const auto ids = args.TypedArray<int32_t>(0, "ids");
+  const Options options = args.Options(1);
+  OmniRopeOptions rope{};
+  rope.image_token_id = options.Int("imageTokenId");
+  rope.video_token_id = options.Int("videoTokenId");
+  rope.audio_token_id = options.Int("audioTokenId");
+  rope.vision_start_token_id = options.Int("visionStartTokenId");
+  rope.audio_start_token_id = options.Int("audioStartTokenId");
+  rope.merge_size = options.Int("mergeSize");
+  rope.positions_per_second = options.Number("positionsPerSecond");
+  rope.images = ReadGrids(options, args.op(), "imageGrids");
+  rope.videos = ReadGrids(options, args.op(), "videoGrids");
+  const auto seconds = options.TypedArray<double>("secondPerGrid");
+  rope.second_per_grid.assign(seconds.data, seconds.data + seconds.size);
+  rope.rule = ParseOmniRule(args.op(), options.Text("rule"));
+
+  auto positions = Napi::Float32Array::New(args.env(), 3 * ids.size);
+  const double delta = RopeIndexOmni(ids.data, static_cast<int64_t>(ids.size), rope, positions.Data());
+  return Result(args.env(), positions, delta);
 }
 
 }  // namespace
 
-void InitRopeIndex(Napi::Env, Napi::Object exports) { Export<RopeIndex>(exports, "ropeIndexQwen2_5VL"); }
+void InitRopeIndex(Napi::Env, Napi::Object exports) {
+  Export<RopeIndex>(exports, "ropeIndexQwen2_5VL");
+  Export<RopeIndexOfOmni>(exports, "ropeIndexOmni");
+}
 
 }  // namespace eyas

@@ -9,51 +9,8 @@ namespace eyas {
 namespace {
 
 constexpr char kOp[] = "ropeIndexQwen2_5VL";
-// Keeps the number of patches within an int64.
-constexpr int64_t kMaxSide = 1 << 20;
-
-// The placeholders of one kind (image or video) and the grids that they stand for.
-class MediaRuns {
- public:
-  MediaRuns(const char* kind, const std::vector<MediaGrid>& grids, int64_t merge)
-      : kind_(kind), grids_(grids), merge_(merge) {
-    for (size_t i = 0; i < grids.size(); ++i) {
-      const MediaGrid& grid = grids[i];
-      bool valid = grid.h % merge == 0 && grid.w % merge == 0;
-      for (const int64_t size : {grid.t, grid.h, grid.w}) valid = valid && size > 0 && size <= kMaxSide;
-      if (!valid) {
-        Fail(kOp, "a grid with height and width in multiples of " + std::to_string(merge) + " for " + Name(i),
-             Dims({grid.t, grid.h, grid.w}).ToString());
-      }
-    }
-  }
-
-  // Index of the next grid, which must fill the run.
-  size_t Next(int64_t run_length) {
-    if (next_ >= grids_.size()) {
-      Fail(kOp, std::to_string(grids_.size()) + " runs of " + kind_ + " placeholders", "at least one more");
-    }
-    const int64_t tokens = grids_[next_].t * (grids_[next_].h / merge_) * (grids_[next_].w / merge_);
-    if (run_length != tokens) {
-      Fail(kOp, std::to_string(tokens) + " placeholders for " + Name(next_), std::to_string(run_length));
-    }
-    return next_++;
-  }
-
-  void ExpectAllUsed() const {
-    if (next_ != grids_.size()) {
-      Fail(kOp, std::to_string(grids_.size()) + " runs of " + kind_ + " placeholders", std::to_string(next_));
-    }
-  }
-
- private:
-  std::string Name(size_t index) const { return kind_ + (" " + std::to_string(index)); }
-
-  std::string kind_;
-  const std::vector<MediaGrid>& grids_;
-  int64_t merge_;
-  size_t next_ = 0;
-};
+// Bound of a time step, so that times stay within an int64.
+constexpr int64_t kMaxStep = 1 << 20;
 
 // Time position of the k-th temporal patch after the clip's start. The engines multiply by the seconds first,
 // transformers 5 by the product of seconds and rate; each product is rounded to float32, the last one
@@ -80,13 +37,13 @@ int64_t RopeIndexQwen2_5VL(const int32_t* ids, int64_t length, const Qwen2_5VLRo
   }
   const double rate = options.tokens_per_second;
   for (const double seconds : options.second_per_grid) {
-    if (!(seconds >= 0 && seconds * rate >= 0 && seconds * rate < kMaxSide)) {
+    if (!(seconds >= 0 && seconds * rate >= 0 && seconds * rate < kMaxStep)) {
       Fail(kOp, "finite, positive secondPerGrid and tokensPerSecond",
            std::to_string(seconds) + " and " + std::to_string(rate));
     }
   }
-  MediaRuns images("image", options.images, options.merge_size);
-  MediaRuns videos("video", options.videos, options.merge_size);
+  MediaRuns images(kOp, "image", options.images, options.merge_size);
+  MediaRuns videos(kOp, "video", options.videos, options.merge_size);
   float* time = positions;
   float* height = positions + length;
   float* width = positions + 2 * length;

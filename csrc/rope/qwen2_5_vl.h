@@ -3,14 +3,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace eyas {
+#include "rope/media_runs.h"
 
-// A picture or clip: patches in time, height and width.
-struct MediaGrid {
-  int64_t t;
-  int64_t h;
-  int64_t w;
-};
+namespace eyas {
 
 // Where text goes on after a clip. They agree on pictures.
 enum class PositionRule {

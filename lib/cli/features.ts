@@ -15,6 +15,7 @@ interface FeaturesFlags {
   dtype: 'float32' | 'bfloat16';
   serving: Engine;
   positionRule: 'engines' | 'transformers5';
+  useAudioInVideo?: true;
   mediaRoot?: string;
   maxLength?: number;
   onBadRecord: 'fail' | 'skip';
@@ -54,6 +55,7 @@ export function featuresCommand(): Command {
         .default('engines'),
     )
     .addOption(new Option('--on-bad-record <what>', 'fail or skip').choices(['fail', 'skip']).default('fail'))
+    .option('--use-audio-in-video', 'hear clips that have a sound track (omni families)')
     .option('--media-root <dir>', 'directory under which absolute media paths are allowed')
     .option('--max-length <tokens>', 'drop longer records', count)
     .option('--threads <n>', 'CPU threads (every core)', count)

@@ -18,7 +18,10 @@ export const run: JobOf<'features'> = async (options, context) => {
   if (options.threads !== undefined) native.setThreads(options.threads);
   const targetDir = resolveModel(options.model);
   const serving = options.serving ?? { engine: 'sglang' };
-  const processor = loadProcessor(targetDir, { positionRule: serving.positionRule ?? 'engines' });
+  const processor = loadProcessor(targetDir, {
+    positionRule: serving.positionRule ?? 'engines',
+    useAudioInVideo: options.useAudioInVideo,
+  });
   const { records, bad } = await readRecords(options.data, options);
   const store = await SampleStore.build(records, processor, {
     maxLength: options.maxLength ?? Infinity,

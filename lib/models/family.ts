@@ -13,6 +13,8 @@ export interface ProcessorOptions {
   /** Bounds of the number of frames. */
   minFrames?: number;
   maxFrames?: number;
+  /** Whether clips are heard too, those that have a sound track (families that hear); a record's part may say otherwise. */
+  useAudioInVideo?: boolean;
   /**
    * How clips are laid out in prompts and positions where transformers 5 differs from the engines (SGLang, vLLM,
    * transformers 4): the engines' way is the default.

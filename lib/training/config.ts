@@ -142,6 +142,7 @@ const mediaSchema = z
     fps: positive().optional().describe("Frames per second sampled from a clip; the checkpoint's if absent"),
     minFrames: count().optional().describe("Fewest frames of a clip; the checkpoint's if absent"),
     maxFrames: count().optional().describe("Most frames of a clip; the checkpoint's if absent"),
+    useAudioInVideo: z.boolean().optional().describe('Hear clips that have a sound track (omni families)'),
   })
   .prefault({});
 

@@ -117,6 +117,8 @@ export interface FeaturesOptions extends DataOptions {
   logits?: boolean;
   /** Also what the processor made of media: pixels, grids, mel frames. */
   mediaFeatures?: boolean;
+  /** Hear clips that have a sound track (omni families). */
+  useAudioInVideo?: boolean;
   /** Element type of the hidden states in the files; float32 if absent. */
   dtype?: 'float32' | 'bfloat16';
   /** Contract fields that reach the features; SGLang's if absent. */

@@ -1,5 +1,6 @@
 """What the parity scripts of all families share: random media, the command, and what is compared."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -42,10 +43,11 @@ def sound(folder, name, rng, seconds):
     return name
 
 
-def clip(folder, name, rng, size=(84, 56), seconds_of_sound=0):
-    """A clip whose frames need no resize if `size` is right: transformers resizes clips by torchvision, not by Pillow's rule."""
+def clip(folder, name, rng, size=(84, 56), lengths=(8, 13, 24), seconds_of_sound=0):
+    """A clip of one of `lengths` frames. Choose a size that needs no resize: transformers resizes clips by torchvision, not
+    by Pillow's rule. Its sound goes to a wav file beside it too."""
     width, height = size
-    frames = rng.choice([8, 13, 24])
+    frames = rng.choice(lengths)
     with av.open(str(folder / name), "w") as container:
         stream = container.add_stream("libx264", rate=rng.choice([4, 8]))
         stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
@@ -65,7 +67,7 @@ def clip(folder, name, rng, size=(84, 56), seconds_of_sound=0):
     return name
 
 
-def decode_clip(path):
+def decode(path):
     """-> frames [T, h, w, 3], frames a second"""
     with av.open(str(path)) as container:
         rate = float(container.streams.video[0].average_rate)
@@ -73,37 +75,57 @@ def decode_clip(path):
 
 
 def user(*media, text="What is this?"):
-    parts = [{"type": kind, kind: name} | dict(*extra) for kind, name, *extra in media]
+    parts = [{"type": kind, kind: name} | dict(*options) for kind, name, *options in media]
     return {"role": "user", "content": parts + [{"type": "text", "text": text}]}
 
 
-def features(model, data, out, *flags):
-    """Runs `eyas features` for all layers; -> tensors by record id."""
+def media(messages, kind):
+    """References of one kind in a conversation, in order."""
+    parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
+    return [part[kind] for part in parts if part["type"] == kind]
+
+
+def features(model, talks, folder, *flags):
+    """Runs `eyas features` on conversations by id; -> tensors by id."""
+    data, out = Path(folder) / "data.jsonl", Path(folder) / "out"
+    data.write_text("\n".join(json.dumps(dict(id=key, messages=messages)) for key, messages in talks.items()))
     command = ["node", str(ROOT / "dist/cli/main.js"), "features", "--model", str(model), "--data", str(data), "--out", str(out)]
-    subprocess.run([*command, "--layers", "all", "--logits", "--media-features", *flags], check=True, stdout=subprocess.DEVNULL)
-    return {path.stem: load_file(path) for path in Path(out).glob("*.safetensors")}
+    rule = ["--position-rule", "transformers5", "--layers", "all"]
+    subprocess.run([*command, *rule, *flags], check=True, stdout=subprocess.DEVNULL)
+    return {key: load_file(out / f"{key}.safetensors") for key in talks}
 
 
-def residual_streams(model, decoder, inputs):
-    """Runs a model; -> positions as its rotary embedding gets them, the residual stream at every boundary, logits."""
+def run_decoder(decoder, forward):
+    """Calls `forward`; -> its result, the positions [axes, T] that the decoder got, the residual stream at every boundary."""
     states, positions = [], []
     hooks = [layer.register_forward_pre_hook(lambda _, a, k: states.append(a[0] if a else k["hidden_states"]), with_kwargs=True)
              for layer in decoder.layers]
     hooks.append(decoder.norm.register_forward_pre_hook(lambda _, a: states.append(a[0])))
-    last = []
-    hooks.append(decoder.norm.register_forward_hook(lambda _, a, out: last.append(out)))
     hooks.append(decoder.rotary_emb.register_forward_pre_hook(
         lambda _, a, k: positions.append(a[1] if len(a) > 1 else k["position_ids"]), with_kwargs=True))
     with torch.no_grad():
-        logits = model(**inputs).logits[0]
+        result = forward()
     for hook in hooks:
         hook.remove()
-    return positions[0][-3:, 0], torch.stack([s[0] for s in states]), last[0][0], logits
+    axes = positions[0][-3:, 0] if positions[0].ndim == 3 else positions[0]
+    return result, axes, torch.stack([s[0] for s in states])
 
 
 def error(a, b):
     """Largest difference, relative to the largest value."""
     return ((a - b).abs().max() / b.abs().max()).item()
+
+
+def compare(got, ids, positions, states, last):
+    """Ids and positions are equal; -> the largest relative error of the residual streams, last and aux states."""
+    assert torch.equal(got["input_ids"], ids), "ids"
+    assert torch.equal(got["position_ids"].float(), positions.float()), "positions"
+    layers = len(states) - 1
+    errors = [error(got["hidden_states"], states), error(got["last_hidden_states"], last)]
+    chosen = (2, layers // 2, layers - 3)
+    if len(set(chosen)) == 3:
+        errors.append(error(got["aux_hidden_states"], torch.cat([states[k] for k in chosen], -1)))
+    return max(errors)
 
 
 def main(check):
