@@ -10,6 +10,7 @@ Needs torch, torchvision, transformers 5.18, pillow and av; run `npm run bootstr
 """
 
 import random
+import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -107,6 +108,7 @@ def check(seed):
         want = {key: expected(model, processor, messages, folder, frames) for key, messages in talks.items()}
         worst = 0.0
         for layout in layouts:
+            shutil.rmtree(folder / "out", ignore_errors=True)
             got = features(folder / layout, talks, folder)
             for key, (ids, positions, states, last, logits) in want.items():
                 try:
