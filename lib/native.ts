@@ -373,7 +373,7 @@ export interface Native {
    * Whisper's log-mel features of sound at 16 kHz (window 400, hop 160, Slaney bands from 0 to 8 kHz) →
    * float32 [mels, frames], frames = min(⌈samples / 160⌉, ⌊paddedLength / 160⌋): the frames that the attention mask of
    * transformers' WhisperFeatureExtractor keeps. Zeros are appended to the samples up to `paddedLength` before the
-   * transform. Follows the extractor's torch path; its float32 transform is off by up to 1e-4 where a tone leaves the
+   * transform. Follows the extractor's torch path; its float32 transform is off by up to 2e-4 where a tone leaves the
    * other bands near the floor, this one is in float64.
    *
    * Qwen2.5-Omni cuts and pads to `max_length`: `samples.subarray(0, nSamples)`, `paddedLength: nSamples`. Qwen3-Omni
