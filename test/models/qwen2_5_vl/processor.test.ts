@@ -6,43 +6,30 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { Qwen2_5VLProcessor } from '../../../lib/models/qwen2_5_vl/processor.js';
 import type { VisualFeature } from '../../../lib/models/qwen_vl/visual-feature.js';
-import type { ContentPart, ConversationRecord, Message } from '../../../lib/models/target.js';
+import type { ContentPart, ConversationRecord } from '../../../lib/models/target.js';
+import {
+  expectMedium,
+  part as readPart,
+  record as readRecord,
+  type FixtureMedium,
+  type FixtureMessage,
+  type FixturePart,
+} from '../qwen_vl/records.js';
 
 const fixtures = fileURLToPath(new URL('../../fixtures/', import.meta.url));
 const media = join(fixtures, 'qwen2_5_vl_processor');
 
-interface FixturePart {
-  type: 'text' | 'image' | 'video';
-  text?: string;
-  image?: string;
-  video?: string;
-  fps?: number;
-}
-
 interface Case {
-  messages: { role: string; content: string | FixturePart[] }[];
+  messages: FixtureMessage[];
   input_ids: number[];
-  media: { kind: string; grid: number[]; sha256: string; samples: [index: number, value: number][] }[];
+  media: FixtureMedium[];
   rules: Record<'engines' | 'transformers5', { positions: number[][]; delta: number }>;
 }
 
 const cases = JSON.parse(readFileSync(join(media, 'cases.json'), 'utf8')) as Record<string, Case>;
 
-function part({ type, text, image, video, fps }: FixturePart): ContentPart {
-  if (type === 'text') return { type, text: text! };
-  const source = { path: join(media, (image ?? video)!) };
-  return type === 'image' ? { type, source } : { type, source, fps };
-}
-
-function record(messages: Case['messages']): ConversationRecord {
-  const parts = messages.map(
-    ({ role, content }): Message => ({
-      role,
-      content: typeof content === 'string' ? content : content.map(part),
-    }),
-  );
-  return { id: 'r', where: 'data.jsonl:3', messages: parts };
-}
+const part = (value: FixturePart): ContentPart => readPart(value, media);
+const record = (messages: readonly FixtureMessage[]): ConversationRecord => readRecord(messages, media);
 
 const userOf = (...content: ContentPart[]): ConversationRecord => ({
   id: 'r',
@@ -82,13 +69,7 @@ describe('parity with transformers', () => {
       expect(sample.axes).toBe(3);
       expect(sample.media.length).toBe(expected.media.length);
       expected.media.forEach((wanted, i) => {
-        const feature = sample.media[i] as VisualFeature;
-        expect(feature.kind).toBe(wanted.kind);
-        expect(feature.grid).toEqual(wanted.grid);
-        expect(feature.tokens).toBe(wanted.grid.reduce((a, b) => a * b) / 4);
-        for (const [index, value] of wanted.samples) expect(feature.pixels[index]).toBe(Math.fround(value));
-        const bytes = new Uint8Array(feature.pixels.buffer, feature.pixels.byteOffset, feature.pixels.byteLength);
-        expect(createHash('sha256').update(bytes).digest('hex')).toBe(wanted.sha256);
+        expectMedium(sample.media[i] as VisualFeature, wanted);
       });
     }
     const kinds = expected.media.map(({ kind }) => kind);
