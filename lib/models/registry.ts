@@ -1,7 +1,9 @@
 import { join } from 'node:path';
 import { describe, readJsonObject } from '../hub/files.js';
+import { deepseekVL } from './deepseek_vl/index.js';
 import type { Family, ProcessorOptions } from './family.js';
 import { internVL } from './internvl/index.js';
+import { qwen2_5Omni } from './qwen2_5_omni/index.js';
 import { qwen2_5VL } from './qwen2_5_vl/index.js';
 import { qwen2VL } from './qwen2_vl/index.js';
 import { qwen3VL } from './qwen3_vl/index.js';
@@ -10,7 +12,7 @@ import type { LoadTargetOptions, Processor, Target, TargetInfo } from './target.
 import { textFamilies } from './text/index.js';
 
 /** One line a family. */
-export const families: readonly Family[] = [...textFamilies, qwen2VL, qwen2_5VL, qwen3VL, internVL, qwen3Omni];
+export const families: readonly Family[] = [...textFamilies, qwen2VL, qwen2_5VL, qwen3VL, internVL, deepseekVL, qwen2_5Omni, qwen3Omni];
 
 /** Architectures that targets can have. */
 export const architectures: readonly string[] = families.flatMap((family) => family.architectures);

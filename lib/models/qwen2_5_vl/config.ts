@@ -62,6 +62,38 @@ const visionSchema = z.object({
 });
 
 /**
+ * Reads the config of a vision tower.
+ *
+ * @param prefix key of the object that holds the fields, with a dot
+ * @throws Error `file: key: reason` for every missing or nonsensical field
+ */
+export function readVisionConfig(value: unknown, file: string, prefix: string): Qwen2_5VLVisionConfig {
+  const vision = parsePart(visionSchema, value, file, prefix);
+  checkVisionHeads(file, prefix, 'hidden_size', vision.hidden_size, vision.num_heads);
+  checker(file, prefix)(
+    vision.window_size >= vision.patch_size * vision.spatial_merge_size,
+    'window_size',
+    `expected at least one merged patch of ${vision.patch_size * vision.spatial_merge_size} pixels, received ${vision.window_size}`,
+  );
+  return {
+    depth: vision.depth,
+    hiddenSize: vision.hidden_size,
+    intermediateSize: vision.intermediate_size,
+    numHeads: vision.num_heads,
+    inChannels: vision.in_channels,
+    patchSize: vision.patch_size,
+    temporalPatchSize: vision.temporal_patch_size,
+    spatialMergeSize: vision.spatial_merge_size,
+    windowSize: vision.window_size,
+    fullAttentionBlockIndexes: vision.fullatt_block_indexes,
+    outHiddenSize: vision.out_hidden_size,
+    tokensPerSecond: vision.tokens_per_second,
+    hiddenAct: vision.hidden_act,
+    ropeTheta: vision.rope_parameters?.rope_theta ?? 10000,
+  };
+}
+
+/**
  * Reads a parsed config.json: nested as transformers 5 writes it, or with the text decoder's keys at the top level as
  * published checkpoints have it.
  *
@@ -71,34 +103,9 @@ const visionSchema = z.object({
  */
 export function parseConfig(raw: unknown, file: string, stopTokenIds: readonly number[] = []): Qwen2_5VLConfig {
   const config = readQwenVLConfig(raw, form, file, stopTokenIds);
-  const prefix = 'vision_config.';
-  const vision = parsePart(visionSchema, config.vision, file, prefix);
-  checkVisionHeads(file, prefix, 'hidden_size', vision.hidden_size, vision.num_heads);
-  checkTokenWidth(file, prefix, 'out_hidden_size', vision.out_hidden_size, config.text);
-  checker(file, prefix)(
-    vision.window_size >= vision.patch_size * vision.spatial_merge_size,
-    'window_size',
-    `expected at least one merged patch of ${vision.patch_size * vision.spatial_merge_size} pixels, received ${vision.window_size}`,
-  );
-  return {
-    ...config,
-    vision: {
-      depth: vision.depth,
-      hiddenSize: vision.hidden_size,
-      intermediateSize: vision.intermediate_size,
-      numHeads: vision.num_heads,
-      inChannels: vision.in_channels,
-      patchSize: vision.patch_size,
-      temporalPatchSize: vision.temporal_patch_size,
-      spatialMergeSize: vision.spatial_merge_size,
-      windowSize: vision.window_size,
-      fullAttentionBlockIndexes: vision.fullatt_block_indexes,
-      outHiddenSize: vision.out_hidden_size,
-      tokensPerSecond: vision.tokens_per_second,
-      hiddenAct: vision.hidden_act,
-      ropeTheta: vision.rope_parameters?.rope_theta ?? 10000,
-    },
-  };
+  const vision = readVisionConfig(config.vision, file, 'vision_config.');
+  checkTokenWidth(file, 'vision_config.', 'out_hidden_size', vision.outHiddenSize, config.text);
+  return { ...config, vision };
 }
 
 /** Reads config.json, and the stop tokens from the files beside it, of a model directory. */

@@ -1,26 +1,13 @@
 import { dispose, keep, ops, reshape, scope, tensor, type Tensor } from '../../tensor.js';
-import { TransformerLayer, Workspace, type LayerConfig, type LayerWeights } from '../decoder/layer.js';
+import { TransformerLayer, Workspace, type LayerConfig } from '../decoder/layer.js';
+import { linear } from '../encoder/layer.js';
 import type { EncodedMedia } from '../multimodal-target.js';
 import { axialFrequencies, axialTables } from '../qwen_vl/frames.js';
 import type { VisionTower } from '../qwen_vl/target.js';
 import type { Grid } from '../qwen_vl/visual-feature.js';
 import type { Qwen2_5VLVisionConfig } from './config.js';
 import { layOutPatches } from './vision-layout.js';
-
-/** Weights of the vision tower; E its hidden size, H the decoder's, m² patches merged into one token. */
-export interface VisionWeights {
-  /** [E, channels · temporal patch · patch²] */
-  patchEmbed: Tensor;
-  blocks: LayerWeights[];
-  /** [E] */
-  mergerNorm: Tensor;
-  /** [m²·E, m²·E] */
-  mergerIn: Tensor;
-  mergerInBias: Tensor;
-  /** [H, m²·E] */
-  mergerOut: Tensor;
-  mergerOutBias: Tensor;
-}
+import { blockWeights, type VisionWeights } from './weights.js';
 
 /** All RMS norms of the tower, whatever the decoder's. */
 const rmsNormEps = 1e-6;
@@ -36,8 +23,7 @@ export class Qwen2_5VLVisionTower implements VisionTower {
     private readonly config: Qwen2_5VLVisionConfig,
     private readonly weights: VisionWeights,
   ) {
-    const { blocks, ...others } = weights;
-    for (const weight of Object.values(others)) keep(weight);
+    keep(weights);
     const headDim = config.hiddenSize / config.numHeads;
     this.#layerConfig = {
       hiddenSize: config.hiddenSize,
@@ -48,7 +34,7 @@ export class Qwen2_5VLVisionTower implements VisionTower {
       rmsNormEps,
       activation: config.hiddenAct,
     };
-    this.#blocks = blocks.map((block) => new TransformerLayer(this.#layerConfig, block));
+    this.#blocks = weights.blocks.map((block) => new TransformerLayer(this.#layerConfig, blockWeights(block)));
     const frequencies = axialFrequencies(config.ropeTheta, headDim);
     this.#frequencies = keep(tensor(frequencies, [frequencies.length]));
   }
@@ -81,11 +67,10 @@ export class Qwen2_5VLVisionTower implements VisionTower {
 
   /** Merges every m² rows [P, E] into a token [P / m², H]. */
   #merge(x: Tensor): Tensor {
-    const { mergerNorm, mergerIn, mergerInBias, mergerOut, mergerOutBias } = this.weights;
+    const { mergerNorm, mergerIn, mergerOut } = this.weights;
     const normed = ops.rmsNorm(x, mergerNorm, rmsNormEps);
-    const merged = reshape(normed, [-1, mergerIn.shape[1]!]);
-    const inner = ops.matmul(merged, mergerIn, { transposeB: true, bias: mergerInBias });
-    return ops.matmul(ops.activation(inner, 'gelu'), mergerOut, { transposeB: true, bias: mergerOutBias });
+    const merged = reshape(normed, [-1, mergerIn.weight.shape[1]!]);
+    return linear(ops.activation(linear(merged, mergerIn), 'gelu'), mergerOut);
   }
 
   dispose(): void {

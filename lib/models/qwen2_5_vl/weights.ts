@@ -1,97 +1,66 @@
-import type { Checkpoint } from '../../hub/safetensors.js';
-import { loadWeights, type WeightSpec } from '../../hub/weights.js';
-import { reshape, scope, type DType, type Tensor } from '../../tensor.js';
+import type { DType } from '../../tensor.js';
+import { linearSlots, matrix, stackedSlots, vector, type Loaded } from '../blueprint.js';
 import type { LayerWeights } from '../decoder/layer.js';
-import {
-  decoderWeightSpec,
-  fuseWeights,
-  takeDecoderWeights,
-  takeWeight,
-  type DecoderWeights,
-} from '../decoder/weights.js';
-import { patchFeatures } from '../qwen_vl/visual-feature.js';
-import { rename } from '../qwen_vl/weights.js';
-import type { Qwen2_5VLConfig, Qwen2_5VLVisionConfig } from './config.js';
-import type { VisionWeights } from './vision.js';
+import type { Qwen2_5VLVisionConfig } from './config.js';
 
-function visionWeightSpec(config: Qwen2_5VLVisionConfig, dtype: DType): Record<string, WeightSpec> {
-  const { hiddenSize, intermediateSize, inChannels, temporalPatchSize, patchSize: side } = config;
-  const merged = hiddenSize * config.spatialMergeSize ** 2;
-  const spec: Record<string, WeightSpec> = {};
-  const norm = (name: string): void => {
-    spec[`visual.${name}.weight`] = { shape: [hiddenSize], dtype: 'float32' };
+/** Whether a checkpoint holds q, k and v of the vision tower as one matrix or as three (Qwen2.5-Omni). */
+export type AttentionLayout = 'fused' | 'separate';
+
+function blockBlueprint(block: string, config: Qwen2_5VLVisionConfig, layout: AttentionLayout, dtype: DType) {
+  const { hiddenSize: size, intermediateSize } = config;
+  const separate = ['q', 'k', 'v'].map((part) => `${block}.attn.${part}`);
+  return {
+    norm1: vector(`${block}.norm1.weight`, size),
+    qkv:
+      layout === 'fused'
+        ? linearSlots(`${block}.attn.qkv`, 3 * size, size, dtype)
+        : stackedSlots(separate, [size, size, size], size, dtype),
+    output: linearSlots(`${block}.attn.proj`, size, size, dtype),
+    norm2: vector(`${block}.norm2.weight`, size),
+    gateUp: stackedSlots(
+      [`${block}.mlp.gate_proj`, `${block}.mlp.up_proj`],
+      [intermediateSize, intermediateSize],
+      size,
+      dtype,
+    ),
+    down: linearSlots(`${block}.mlp.down_proj`, size, intermediateSize, dtype),
   };
-  const linear = (name: string, outputs: number, inputs: number): void => {
-    spec[`visual.${name}.weight`] = { shape: [outputs, inputs], dtype };
-    spec[`visual.${name}.bias`] = { shape: [outputs], dtype: 'float32' };
-  };
-  spec['visual.patch_embed.proj.weight'] = { shape: [hiddenSize, inChannels, temporalPatchSize, side, side], dtype };
-  for (let i = 0; i < config.depth; i++) {
-    norm(`blocks.${i}.norm1`);
-    norm(`blocks.${i}.norm2`);
-    linear(`blocks.${i}.attn.qkv`, 3 * hiddenSize, hiddenSize);
-    linear(`blocks.${i}.attn.proj`, hiddenSize, hiddenSize);
-    linear(`blocks.${i}.mlp.gate_proj`, intermediateSize, hiddenSize);
-    linear(`blocks.${i}.mlp.up_proj`, intermediateSize, hiddenSize);
-    linear(`blocks.${i}.mlp.down_proj`, hiddenSize, intermediateSize);
-  }
-  norm('merger.ln_q');
-  linear('merger.mlp.0', merged, merged);
-  linear('merger.mlp.2', config.outHiddenSize, merged);
-  return spec;
 }
 
-function takeBlock(loaded: Map<string, Tensor>, block: string): LayerWeights {
-  const take = (name: string): Tensor => takeWeight(loaded, block + name);
-  const fuse = (kind: string): Tensor =>
-    fuseWeights(loaded, [`${block}mlp.gate_proj.${kind}`, `${block}mlp.up_proj.${kind}`]);
+/** Weights of the vision tower under `visual.`; E its hidden size, H the decoder's, m² patches merged into one token. */
+export function visionBlueprint(config: Qwen2_5VLVisionConfig, dtype: DType, layout: AttentionLayout = 'fused') {
+  const { hiddenSize, inChannels, temporalPatchSize, patchSize: side } = config;
+  const merged = hiddenSize * config.spatialMergeSize ** 2;
   return {
-    inputNorm: take('norm1.weight'),
-    qkv: take('attn.qkv.weight'),
-    qkvBias: take('attn.qkv.bias'),
-    output: take('attn.proj.weight'),
-    outputBias: take('attn.proj.bias'),
-    postAttentionNorm: take('norm2.weight'),
+    /** [E, channels · temporal patch · patch²] */
+    patchEmbed: matrix('visual.patch_embed.proj.weight', [hiddenSize, inChannels, temporalPatchSize, side, side], dtype),
+    blocks: Array.from({ length: config.depth }, (_, i) => blockBlueprint(`visual.blocks.${i}`, config, layout, dtype)),
+    /** [E] */
+    mergerNorm: vector('visual.merger.ln_q.weight', hiddenSize),
+    /** [m²·E, m²·E] */
+    mergerIn: linearSlots('visual.merger.mlp.0', merged, merged, dtype),
+    /** [H, m²·E] */
+    mergerOut: linearSlots('visual.merger.mlp.2', config.outHiddenSize, merged, dtype),
+  };
+}
+
+export type VisionWeights = Loaded<ReturnType<typeof visionBlueprint>>;
+
+/** A block is a layer like the decoder's, with biases. */
+export function blockWeights({ norm1, qkv, output, norm2, gateUp, down }: VisionWeights['blocks'][number]): LayerWeights {
+  return {
+    inputNorm: norm1,
+    qkv: qkv.weight,
+    qkvBias: qkv.bias,
+    output: output.weight,
+    outputBias: output.bias,
+    postAttentionNorm: norm2,
     mlp: {
       kind: 'dense',
-      gateUp: fuse('weight'),
-      gateUpBias: fuse('bias'),
-      down: take('mlp.down_proj.weight'),
-      downBias: take('mlp.down_proj.bias'),
+      gateUp: gateUp.weight,
+      gateUpBias: gateUp.bias,
+      down: down.weight,
+      downBias: down.bias,
     },
   };
-}
-
-function takeVisionWeights(loaded: Map<string, Tensor>, config: Qwen2_5VLVisionConfig): VisionWeights {
-  const take = (name: string): Tensor => takeWeight(loaded, `visual.${name}`);
-  return {
-    patchEmbed: reshape(take('patch_embed.proj.weight'), [config.hiddenSize, patchFeatures(config)]),
-    blocks: Array.from({ length: config.depth }, (_, i) => takeBlock(loaded, `visual.blocks.${i}.`)),
-    mergerNorm: take('merger.ln_q.weight'),
-    mergerIn: take('merger.mlp.0.weight'),
-    mergerInBias: take('merger.mlp.0.bias'),
-    mergerOut: take('merger.mlp.2.weight'),
-    mergerOutBias: take('merger.mlp.2.bias'),
-  };
-}
-
-/**
- * Weights of a checkpoint under its published names (`visual.`, `model.`) or those of transformers at run time
- * (`model.visual.`, `model.language_model.`). Matrices are `dtype`, norms and biases float32.
- *
- * @throws one error that lists missing, unexpected and mis-shaped weights by name
- */
-export function loadQwen2_5VLWeights(
-  checkpoint: Checkpoint,
-  config: Qwen2_5VLConfig,
-  dtype: 'float32' | 'bfloat16',
-): { decoder: DecoderWeights; vision: VisionWeights } {
-  const { text, vision } = config;
-  const { form } = text;
-  return scope(() => {
-    const spec = { ...decoderWeightSpec(text, form, dtype), ...visionWeightSpec(vision, dtype) };
-    const ignore = form.tieWordEmbeddings ? ['lm_head.'] : [];
-    const loaded = loadWeights(checkpoint, spec, { rename, ignore });
-    return { decoder: takeDecoderWeights(loaded, text, form), vision: takeVisionWeights(loaded, vision) };
-  });
 }
