@@ -37,8 +37,8 @@ interface Size {
   size: [number, number] | null;
 }
 
-const read = <T>(name: string): T => JSON.parse(readFileSync(join(clips, name), 'utf8')) as T;
-const cases = read<Record<string, Case>>('cases.json');
+const read = (name: string): unknown => JSON.parse(readFileSync(join(clips, name), 'utf8'));
+const cases = read('cases.json') as Record<string, Case>;
 const scratch = temporaryDirectory();
 const model = join(scratch, 'model');
 
@@ -68,7 +68,7 @@ describe('parity with transformers', () => {
     }
   });
 
-  it.each(read<Size[]>('sizes.json').map((value, i) => [i, value] as const))('frames and size of clip %i', (_, wanted) => {
+  it.each((read('sizes.json') as Size[]).map((value, i) => [i, value] as const))('frames and size of clip %i', (_, wanted) => {
     const settings = {
       temporalPatchSize: 2,
       minFrames: wanted.min_frames,
