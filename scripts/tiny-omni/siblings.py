@@ -1,4 +1,4 @@
-"""Puts scripts/tiny-target on the import path: scenes, language, optimizer and more are shared with the first target."""
+"""Puts scripts/tiny-target on the import path: scenes, language, optimizer and more are the first target's."""
 
 import sys
 from pathlib import Path

@@ -175,7 +175,11 @@ def both(scene, recording, rng):
         *heard(recording.sounds),
     ]
     question = rng.choice(
-        ["Describe the picture and the recording.", "What do you see and hear?", "Are there more shapes or more sounds?"]
+        [
+            "Describe the picture and the recording.",
+            "What do you see and hear?",
+            "Are there more shapes or more sounds?",
+        ]
     )
     if question.startswith("Describe"):
         answer = (

@@ -78,7 +78,7 @@ def play_sound(sound, rng):
 
 def play(recording, rng):
     """-> (float32 [samples], [(start, end)] of every sound in seconds)."""
-    parts, spans, at = [], [], 0.0
+    parts, spans = [], []
     for i, sound in enumerate(recording.sounds):
         silence = rng.uniform(*(GAP if i else LEAD))
         wave = play_sound(sound, rng)

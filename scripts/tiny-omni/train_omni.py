@@ -61,8 +61,8 @@ def train(model, batcher, args, log):
             curve.append(
                 {"step": step, "seconds": round(time.time() - start), "loss": round(sum(running) / len(running), 4)}
             )
-            balance = sum(BALANCE).item() / len(BALANCE)
-            log(f"step {step} loss {curve[-1]['loss']:.4f} {tokens / (time.time() - start):.0f} tokens/s, {balance:.2f}")
+            speed, balance = tokens / (time.time() - start), sum(BALANCE).item() / len(BALANCE)
+            log(f"step {step} loss {curve[-1]['loss']:.4f} balance {balance:.2f} {speed:.0f} tokens/s")
             running = []
         if time.time() - saved > 240:
             save(model, args.out)
