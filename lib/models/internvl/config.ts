@@ -72,19 +72,24 @@ const side = z
 const norms = { layer_norm: 'layer', rms_norm: 'rms' } as const;
 
 const visionSchema = z.object({
-  hidden_size: count.default(1024),
-  num_hidden_layers: count.default(24),
-  num_attention_heads: count.default(16),
-  intermediate_size: count.default(4096),
+  hidden_size: count,
+  num_hidden_layers: count,
+  num_attention_heads: count,
+  intermediate_size: count,
   hidden_act: activation.default('gelu'),
   norm_type: z.enum(['layer_norm', 'rms_norm']).optional(),
   layer_norm_eps: z.number().positive().default(1e-6),
-  image_size: side.default(448),
+  image_size: side,
   patch_size: side.default(14),
   num_channels: z.literal(3).default(3),
 });
 
 const transformersVisionSchema = visionSchema.extend({
+  hidden_size: count.default(1024),
+  num_hidden_layers: count.default(24),
+  num_attention_heads: count.default(16),
+  intermediate_size: count.default(4096),
+  image_size: side.default(448),
   attention_bias: z.boolean().default(false),
   use_qk_norm: z.boolean().default(false),
   use_absolute_position_embeddings: z.boolean().default(true),
@@ -226,7 +231,7 @@ function parseOriginal(raw: unknown, file: string, modelDir: string, stopTokenId
       prefix: 'llm_config.',
       architecture: originalClass,
       modelType: 'internvl_chat',
-      tieWordEmbeddings: (root.tie_word_embeddings ?? root.llm_config['tie_word_embeddings']) === true,
+      tieWordEmbeddings: root.tie_word_embeddings === true || root.llm_config['tie_word_embeddings'] === true,
       stopTokenIds,
     }),
     vision: {
