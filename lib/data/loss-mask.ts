@@ -50,25 +50,31 @@ function templateMessage(template: ChatTemplate, message: Message, index: number
   }
 }
 
-/** What asks the assistant for the message at `index`. */
+/** The conversation that asks the assistant for the message at `index`, and what at its end does so. */
 function generationPrompt(
   template: ChatTemplate,
   messages: readonly unknown[],
   index: number,
   options: RenderOptions,
-): string {
+): { asked: string; prompt: string } {
   const before = messages.slice(0, index);
   const plain = template.render(before, { ...options, addGenerationPrompt: false });
   const asked = template.render(before, { ...options, addGenerationPrompt: true });
-  if (asked.startsWith(plain)) return asked.slice(plain.length);
+  if (asked.startsWith(plain)) return { asked, prompt: asked.slice(plain.length) };
   throw new Error(
     `${template.file}: the chat template changes what comes before its generation prompt (at message ${index})`,
   );
 }
 
 /** Where the part of a turn begins that the assistant generates: after what of the generation prompt is in the text. */
-function startOfAnswer(turn: Span, prompt: string, { text, pieces }: RenderedTemplate): number | undefined {
+function startOfAnswer(
+  turn: Span,
+  { asked, prompt }: ReturnType<typeof generationPrompt>,
+  { text, pieces }: RenderedTemplate,
+): number | undefined {
   const [start, end] = turn;
+  // Some templates close the user's turn only where something follows: then the prompt begins before this turn.
+  if (asked.length >= start && asked.length <= end && text.startsWith(asked)) return asked.length;
   if (text.slice(start, end).startsWith(prompt)) return start + prompt.length;
   // A prompt may open a block of thoughts that the text of earlier turns has not: the header is what both begin with.
   let common = start;

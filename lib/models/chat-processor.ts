@@ -1,5 +1,5 @@
 import { refusePlaceholders } from '../data/conversation.js';
-import { maskFromSpans, renderConversation } from '../data/loss-mask.js';
+import { maskFromSpans, renderConversation, type RenderedConversation } from '../data/loss-mask.js';
 import { expandPlaceholders } from '../data/placeholders.js';
 import { RecordError } from '../data/record-error.js';
 import { loadChatTemplate, type ChatTemplate } from '../text/chat-template.js';
@@ -40,14 +40,16 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   /**
    * Reads tokenizer and chat template of a model directory.
    *
+   * @param loadTemplate for models that have their template elsewhere than in a file of their own
    * @throws Error naming the file that is missing or wrong
    */
   constructor(
     modelDir: string,
     protected readonly info: TargetInfo,
+    loadTemplate: typeof loadChatTemplate = loadChatTemplate,
   ) {
     this.tokenizer = loadTokenizer(modelDir);
-    this.template = loadChatTemplate(modelDir, this.tokenizer);
+    this.template = loadTemplate(modelDir, this.tokenizer);
   }
 
   /** Decodes a part of a message, or throws for a kind that the family does not take; a clip may give its sound too. */
@@ -72,6 +74,12 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   /** Messages as the template takes them. */
   protected messages(messages: readonly Message[]): readonly Message[] {
     return messages;
+  }
+
+  /** The prompt before media are expanded; families that add to what the template prints override it. */
+  protected render({ messages, tools }: ConversationRecord, options: ProcessOptions): RenderedConversation {
+    const { addGenerationPrompt } = options;
+    return renderConversation(this.template, this.messages(messages), { tools, addGenerationPrompt });
   }
 
   protected abstract positions(ids: Int32Array, media: readonly Feature[]): Positions;
@@ -129,10 +137,7 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   ): Encoding & { spans: readonly (readonly [number, number])[] } {
     const expansions = this.expansions(media);
     refusePlaceholders(record, [...new Set([...this.placeholders, ...Object.keys(expansions)])]);
-    const rendered = renderConversation(this.template, this.messages(record.messages), {
-      tools: record.tools,
-      addGenerationPrompt: options.addGenerationPrompt,
-    });
+    const rendered = this.render(record, options);
     const { text, spans } = expandPlaceholders(rendered.text, rendered.assistantSpans, expansions);
     const encoding = this.tokenizer.encodeWithOffsets(text);
     const { vocabSize } = this.info;

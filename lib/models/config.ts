@@ -57,3 +57,29 @@ export function stopTokens(modelDir: string): number[] {
   }
   return ids;
 }
+
+const addedTokensSchema = z.looseObject({
+  added_tokens: z.array(z.object({ id: tokenId, content: z.string() })).optional(),
+  added_tokens_decoder: z.record(z.string(), z.object({ content: z.string() })).optional(),
+});
+
+/**
+ * Id of a token that the tokenizer's files add, for models whose config.json does not name it.
+ *
+ * @throws Error naming the directory and the token
+ */
+export function addedTokenId(modelDir: string, content: string): number {
+  for (const name of ['tokenizer.json', 'tokenizer_config.json']) {
+    const file = join(modelDir, name);
+    if (!existsSync(file)) continue;
+    const { added_tokens: added = [], added_tokens_decoder: decoder = {} } = parsePart(
+      addedTokensSchema,
+      readJson(file),
+      file,
+    );
+    const listed = [...added, ...Object.entries(decoder).map(([id, token]) => ({ ...token, id: Number(id) }))];
+    const token = listed.find((candidate) => candidate.content === content);
+    if (token) return token.id;
+  }
+  throw new Error(`${modelDir}: expected tokenizer.json or tokenizer_config.json to add the token ${content}`);
+}
