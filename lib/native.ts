@@ -394,7 +394,11 @@ export interface Native {
   ): Float32Array;
 
   // ---- multimodal rope index: see csrc/rope
-  ropeIndexQwen2_5VL(
+  /**
+   * Positions [3,T] of time, height and width. Every run of placeholders of one kind is a grid, in order. Qwen2-VL has one
+   * second a grid and one token a second; Qwen3-VL has a grid of one frame for each frame of a clip.
+   */
+  ropeIndexQwenVL(
     ids: Int32Array,
     options: {
       imageTokenId: number;

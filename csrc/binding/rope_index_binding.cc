@@ -2,7 +2,7 @@
 #include "binding/modules.h"
 #include "core/check.h"
 #include "rope/omni.h"
-#include "rope/qwen2_5_vl.h"
+#include "rope/qwen_vl.h"
 
 namespace eyas {
 namespace {
@@ -33,10 +33,10 @@ Napi::Value Result(Napi::Env env, Napi::Float32Array positions, double delta) {
 }
 
 Napi::Value RopeIndex(const Napi::CallbackInfo& info) {
-  const Args args("ropeIndexQwen2_5VL", info);
+  const Args args("ropeIndexQwenVL", info);
   const auto ids = args.TypedArray<int32_t>(0, "ids");
   const Options options = args.Options(1);
-  Qwen2_5VLRopeOptions rope{};
+  QwenVLRopeOptions rope{};
   rope.image_token_id = options.Int("imageTokenId");
   rope.video_token_id = options.Int("videoTokenId");
   rope.merge_size = options.Int("mergeSize");
@@ -48,7 +48,7 @@ Napi::Value RopeIndex(const Napi::CallbackInfo& info) {
   rope.rule = ParseRule(args.op(), options.Text("positionRule"));
 
   auto positions = Napi::Float32Array::New(args.env(), 3 * ids.size);
-  const int64_t delta = RopeIndexQwen2_5VL(ids.data, static_cast<int64_t>(ids.size), rope, positions.Data());
+  const int64_t delta = RopeIndexQwenVL(ids.data, static_cast<int64_t>(ids.size), rope, positions.Data());
   return Result(args.env(), positions, static_cast<double>(delta));
 }
 
@@ -84,7 +84,7 @@ Napi::Value RopeIndexOfOmni(const Napi::CallbackInfo& info) {
 }  // namespace
 
 void InitRopeIndex(Napi::Env, Napi::Object exports) {
-  Export<RopeIndex>(exports, "ropeIndexQwen2_5VL");
+  Export<RopeIndex>(exports, "ropeIndexQwenVL");
   Export<RopeIndexOfOmni>(exports, "ropeIndexOmni");
 }
 

@@ -13,7 +13,7 @@ export interface ServingContract {
   positions: 'mrope' | 'index';
   /** Aux states at visual slots of targets with deepstack: before or after a layer's features are added. */
   deepstack: 'before' | 'after';
-  /** Where text goes on after a clip: see `ropeIndexQwen2_5VL`. */
+  /** Where text goes on after a clip: see `ropeIndexQwenVL`. */
   positionRule: 'engines' | 'transformers5';
 }
 

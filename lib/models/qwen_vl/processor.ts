@@ -65,7 +65,7 @@ export class QwenVLProcessor<Vision extends PatchShape = PatchShape> extends Cha
 
   protected positions(ids: Int32Array, media: readonly VisualFeature[]): Positions {
     const clips = this.clipSpans(ofKind(media, 'video'));
-    const { positions, delta } = native.ropeIndexQwen2_5VL(ids, {
+    const { positions, delta } = native.ropeIndexQwenVL(ids, {
       imageTokenId: this.config.imageTokenId,
       videoTokenId: this.config.videoTokenId,
       mergeSize: this.config.vision.spatialMergeSize,

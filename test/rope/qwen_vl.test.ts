@@ -20,7 +20,7 @@ interface Case {
 }
 
 const cases = JSON.parse(
-  readFileSync(new URL('../fixtures/rope/qwen2_5_vl.json', import.meta.url), 'utf8'),
+  readFileSync(new URL('../fixtures/rope/qwen_vl.json', import.meta.url), 'utf8'),
 ) as Case[];
 
 const imageTokenId = 7;
@@ -55,11 +55,11 @@ function build(layout: readonly Part[], tokensPerSecond: number, positionRule: '
   return { ids: Int32Array.from(ids), options };
 }
 
-describe('ropeIndexQwen2_5VL', () => {
+describe('ropeIndexQwenVL', () => {
   it.each(cases.map((value, i) => [i, value] as const))('layout %i equals the oracles', (_, value) => {
     for (const rule of ['transformers5', 'engines'] as const) {
       const { ids, options } = build(value.layout, value.tokens_per_second, rule);
-      const { positions, delta } = native.ropeIndexQwen2_5VL(ids, options);
+      const { positions, delta } = native.ropeIndexQwenVL(ids, options);
       expect([...positions]).toEqual(value[rule].positions.flat());
       expect(delta).toBe(value[rule].delta);
     }
@@ -67,11 +67,11 @@ describe('ropeIndexQwen2_5VL', () => {
 
   it('numbers text from zero, and nothing at all', () => {
     const { ids, options } = build([[3]], 2, 'engines');
-    expect(native.ropeIndexQwen2_5VL(ids, options)).toEqual({
+    expect(native.ropeIndexQwenVL(ids, options)).toEqual({
       positions: Float32Array.of(0, 1, 2, 0, 1, 2, 0, 1, 2),
       delta: 0,
     });
-    expect(native.ropeIndexQwen2_5VL(new Int32Array(0), options)).toEqual({
+    expect(native.ropeIndexQwenVL(new Int32Array(0), options)).toEqual({
       positions: new Float32Array(0),
       delta: 0,
     });
@@ -82,9 +82,9 @@ describe('ropeIndexQwen2_5VL', () => {
     const call =
       (changes: object, of = ids) =>
       () =>
-        native.ropeIndexQwen2_5VL(of, { ...options, ...changes });
+        native.ropeIndexQwenVL(of, { ...options, ...changes });
     expect(call({ imageGrids: Int32Array.of(1, 4, 4, 1, 4, 4) })).toThrow(
-      '[ropeIndexQwen2_5VL] expected 4 placeholders for image 1, received 2',
+      '[ropeIndexQwenVL] expected 4 placeholders for image 1, received 2',
     );
     expect(call({ imageGrids: Int32Array.of(1, 4, 4) })).toThrow(/expected 1 runs of image placeholders/);
     expect(call({ imageGrids: Int32Array.of(1, 4, 4, 1, 2, 4, 1, 2, 2) })).toThrow(

@@ -1,4 +1,4 @@
-#include "rope/qwen2_5_vl.h"
+#include "rope/qwen_vl.h"
 
 #include <algorithm>
 #include <string>
@@ -8,14 +8,14 @@
 namespace eyas {
 namespace {
 
-constexpr char kOp[] = "ropeIndexQwen2_5VL";
+constexpr char kOp[] = "ropeIndexQwenVL";
 // Bound of a time step, so that times stay within an int64.
 constexpr int64_t kMaxStep = 1 << 20;
 
 // Time position of the k-th temporal patch after the clip's start. The engines multiply by the seconds first,
 // transformers 5 by the product of seconds and rate; each product is rounded to float32, the last one
 // truncated.
-int64_t TimeOffset(int64_t k, const Qwen2_5VLRopeOptions& options, size_t video) {
+int64_t TimeOffset(int64_t k, const QwenVLRopeOptions& options, size_t video) {
   const float seconds = static_cast<float>(options.second_per_grid[video]);
   const float rate = static_cast<float>(options.tokens_per_second);
   if (options.rule == PositionRule::kEngines) {
@@ -28,8 +28,8 @@ int64_t TimeOffset(int64_t k, const Qwen2_5VLRopeOptions& options, size_t video)
 
 }  // namespace
 
-int64_t RopeIndexQwen2_5VL(const int32_t* ids, int64_t length, const Qwen2_5VLRopeOptions& options,
-                           float* positions) {
+int64_t RopeIndexQwenVL(const int32_t* ids, int64_t length, const QwenVLRopeOptions& options,
+                        float* positions) {
   if (options.merge_size <= 0) Fail(kOp, "a positive mergeSize", std::to_string(options.merge_size));
   if (options.second_per_grid.size() != options.videos.size()) {
     Fail(kOp, std::to_string(options.videos.size()) + " entries of secondPerGrid, one a video",

@@ -13,7 +13,7 @@ enum class PositionRule {
   kTransformers5,  // transformers 5: the clip's start + max(h, w)
 };
 
-struct Qwen2_5VLRopeOptions {
+struct QwenVLRopeOptions {
   int64_t image_token_id;
   int64_t video_token_id;
   int64_t merge_size;
@@ -24,11 +24,12 @@ struct Qwen2_5VLRopeOptions {
   PositionRule rule;
 };
 
-// Position ids of Qwen2.5-VL: writes positions [3, length] (time, height, width) and returns
+// Position ids of the Qwen-VL families: writes positions [3, length] (time, height, width) and returns
 // largest position + 1 - length, the offset of the positions that follow. Every run of placeholders of one
 // kind is one picture or clip, in order; std::invalid_argument where their number or a run's length disagrees
-// with the grids.
-int64_t RopeIndexQwen2_5VL(const int32_t* ids, int64_t length, const Qwen2_5VLRopeOptions& options,
-                           float* positions);
+// with the grids. Time follows the clock in Qwen2.5-VL alone: in Qwen2-VL a temporal patch spans one second
+// of one position, and in Qwen3-VL every frame is a run of its own.
+int64_t RopeIndexQwenVL(const int32_t* ids, int64_t length, const QwenVLRopeOptions& options,
+                        float* positions);
 
 }  // namespace eyas
