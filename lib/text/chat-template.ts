@@ -152,7 +152,13 @@ function templateOf(value: unknown, file: string): string {
   throw new Error(`${file}: chat_template has no entry named "default" with a template`);
 }
 
-function findTemplate(directory: string): { file: string; source: string } {
+/** A template and where it is from, for messages. */
+export interface TemplateSource {
+  file: string;
+  source: string;
+}
+
+function findTemplate(directory: string, otherwise?: TemplateSource): TemplateSource {
   const jinja = join(directory, 'chat_template.jinja');
   if (existsSync(jinja)) return { file: jinja, source: readFileSync(jinja, 'utf8') };
   for (const name of ['chat_template.json', 'tokenizer_config.json']) {
@@ -161,14 +167,23 @@ function findTemplate(directory: string): { file: string; source: string } {
     const value = readJsonObject(file)['chat_template'];
     if (value !== undefined && value !== null) return { file, source: templateOf(value, file) };
   }
+  if (otherwise) return otherwise;
   throw new Error(
     `${directory}: there is no chat template in chat_template.jinja, chat_template.json or tokenizer_config.json`,
   );
 }
 
-/** Loads the chat template of a model directory. */
-export function loadChatTemplate(directory: string, tokenizer: Tokenizer): ChatTemplate {
-  const { file, source } = findTemplate(directory);
+/**
+ * Loads the chat template of a model directory.
+ *
+ * @param otherwise what is taken where the directory has none
+ */
+export function loadChatTemplate(
+  directory: string,
+  tokenizer: Tokenizer,
+  otherwise?: TemplateSource,
+): ChatTemplate {
+  const { file, source } = findTemplate(directory, otherwise);
   return new ChatTemplate(source, {
     file,
     specialTokens: tokenizer.specialTokens,

@@ -50,6 +50,8 @@ export interface InternVLConfig {
   projectorAct: Activation;
   /** In the original layout; the image processor's config has it otherwise. */
   tiling?: TilingConfig;
+  /** Name of the conversation that the original layout's own code renders. */
+  conversation?: string;
 }
 
 /** Token that a tile's features fill; only transformers' config has its id. */
@@ -134,6 +136,7 @@ const originalSchema = z.object({
   min_dynamic_patch: count.default(1),
   max_dynamic_patch: count.default(6),
   tie_word_embeddings: z.boolean().nullish(),
+  template: z.string().nullish(),
 });
 
 interface TextContext {
@@ -250,6 +253,7 @@ function parseOriginal(raw: unknown, file: string, modelDir: string, stopTokenId
       maxTiles: dynamic ? root.max_dynamic_patch : 1,
       thumbnail: root.use_thumbnail,
     },
+    ...(root.template != null && { conversation: root.template }),
   };
 }
 

@@ -1,8 +1,10 @@
+import { loadChatTemplate } from '../../text/chat-template.js';
 import { ChatProcessor, indexPositions, type Positions } from '../chat-processor.js';
 import type { ProcessorOptions } from '../family.js';
 import { refuseMedia, type MediaPart } from '../processing.js';
 import type { ContentPart, Message } from '../target.js';
 import { contextToken, loadConfig, tokensPerTile, type InternVLConfig } from './config.js';
+import { conversationTemplate } from './conversation.js';
 import type { TiledFeature } from './feature.js';
 import { loadImage, loadVideo } from './media.js';
 import { loadProcessorSettings, type ProcessorSettings } from './settings.js';
@@ -25,7 +27,9 @@ export class InternVLProcessor extends ChatProcessor<TiledFeature> {
     readonly settings: ProcessorSettings,
     private readonly positionRule: 'engines' | 'transformers5',
   ) {
-    super(modelDir, config.text);
+    super(modelDir, config.text, (directory, tokenizer) =>
+      loadChatTemplate(directory, tokenizer, conversationTemplate(directory, config.conversation)),
+    );
     const context = this.token(config.imageTokenId);
     const found = { image: this.#printedFor('image'), video: this.#printedFor('video') };
     this.#textOnly = found.image === undefined;

@@ -1,4 +1,4 @@
-import { readFileSync } from 'node:fs';
+import { readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { blockOrder } from '../../../lib/models/internvl/vision.js';
@@ -130,6 +130,33 @@ describe('prompts', () => {
     );
     expect(two!.inputIds).toEqual(one!.inputIds);
     expect(two!.lossMask).toEqual(one!.lossMask);
+  });
+
+  it("are those of OpenGVLab's conversation where there is no template", async () => {
+    const bare = modelDir(scratch, 'original', 'bare');
+    rmSync(join(bare, 'chat_template.jinja'));
+    const said: ConversationRecord = {
+      id: 'r',
+      where: 'data.jsonl:3',
+      messages: [
+        { role: 'user', content: [picture, { type: 'text', text: 'What?' }] },
+        { role: 'assistant', content: 'A wall.' },
+      ],
+    };
+    const processor = InternVLProcessor.create(bare);
+    const { inputIds, lossMask } = await processor.process(said);
+    const image = `<img>${'<IMG_CONTEXT>'.repeat(12)}</img>`;
+    expect(processor.decode(inputIds)).toMatch(
+      new RegExp(
+        '^<\\|im_start\\|>system\\n你是书生·万象，英文名是InternVL，.*。<\\|im_end\\|>\\n' +
+          `<\\|im_start\\|>user\\n${image}\\nWhat\\?<\\|im_end\\|>\\n` +
+          '<\\|im_start\\|>assistant\\nA wall\\.<\\|im_end\\|>\\n$',
+      ),
+    );
+    expect(processor.decode(inputIds.filter((_, i) => lossMask[i] === 1))).toBe('A wall.<|im_end|>');
+    const messages = [{ role: 'system', content: 'Be brief.' }, ...said.messages];
+    const brief = await processor.process({ ...said, messages });
+    expect(processor.decode(brief.inputIds)).toMatch(/^<\|im_start\|>system\nBe brief\.<\|im_end\|>\n<\|im_start\|>user/);
   });
 
   it('name every frame on a line', async () => {
