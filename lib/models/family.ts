@@ -5,7 +5,7 @@ export interface ProcessorOptions {
   /** Bounds of a picture's area in pixels after resizing. */
   minPixels?: number;
   maxPixels?: number;
-  /** Bounds of a video frame's area. */
+  /** Bounds of a video frame's area; of a clip's volume, frames times area, in Qwen3-VL. */
   videoMinPixels?: number;
   videoMaxPixels?: number;
   /** Frames a second that are taken of a clip. */

@@ -49,9 +49,18 @@ function choice<K extends 'multimodalEmbedding' | 'deepstack'>(
   };
 }
 
+/** Model types whose prompts tell the time of every frame of a clip. */
+const TIMED_CLIPS = new Set(['qwen3_vl', 'qwen3_vl_moe']);
+
 function positionRule({ manifest, target }: Subject): Finding {
   const { positionRule: rule, positions } = manifest().contract;
   if (rule === 'engines') return ok('as the engines count');
+  if (TIMED_CLIPS.has(target().modelType)) {
+    return wrong(
+      `trained with ${rule}, which puts a clip's frames inside the pair around its placeholder: both engines put them in ` +
+        'the place of the pair, so the draft is asked to go on from prompts that it has not seen',
+    );
+  }
   if (!target().multimodal || positions === 'index') return ok(`${rule}; no difference for these positions`);
   return wrong(
     `trained with ${rule}: both engines resume text after a clip at the largest position so far + 1, so the draft is ` +

@@ -155,6 +155,11 @@ const context = {
   signal: new AbortController().signal,
 };
 
+const wrongOf = async (draft: string, target: string): Promise<string[]> => {
+  const { checks } = await verifyDraft({ draft, target });
+  return checks.filter(({ ok }) => !ok).map(({ name }) => name);
+};
+
 describe.each(models)('a draft for $architecture', (target) => {
   it('is trained, exported and verified, and decodes losslessly', async () => {
     const model = checkpoint(target);
@@ -175,8 +180,11 @@ describe.each(models)('a draft for $architecture', (target) => {
     await exportDraft({ checkpoint: bestCheckpoint, model, out: draft });
     const written = JSON.parse(readFileSync(join(draft, 'config.json'), 'utf8')) as Record<string, unknown>;
     expect(written['rope_scaling']).toEqual(target.rope);
-    const { checks } = await verifyDraft({ draft, target: model });
-    expect(checks.filter(({ ok }) => !ok).map(({ name }) => name)).toEqual(target.wrong);
+    expect(await wrongOf(draft, model)).toEqual(target.wrong);
+    const manifest = readFileSync(join(draft, 'eyas.json'), 'utf8');
+    writeFileSync(join(draft, 'eyas.json'), manifest.replace('"engines"', '"transformers5"'));
+    expect(await wrongOf(draft, model)).toEqual([...target.wrong, 'position rule']);
+    writeFileSync(join(draft, 'eyas.json'), manifest);
 
     const options = { model, draft, data: [heldout], chainLength: 3, maxNewTokens: 12, threads: 2 };
     const result = await evaluate(options, context);
