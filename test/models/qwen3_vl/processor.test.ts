@@ -84,6 +84,29 @@ describe('parity with transformers', () => {
   });
 });
 
+it('reads the files of published checkpoints, and what transformers has where they are silent', () => {
+  const dir = join(scratch, 'published');
+  modelDir(dir);
+  rmSync(join(dir, 'processor_config.json'));
+  const common = { patch_size: 16, temporal_patch_size: 2, merge_size: 2 };
+  const half = { image_mean: [0.5, 0.5, 0.5], image_std: [0.5, 0.5, 0.5] };
+  const image = { ...common, ...half, size: { longest_edge: 16777216, shortest_edge: 65536 } };
+  writeFileSync(join(dir, 'preprocessor_config.json'), JSON.stringify(image));
+  writeFileSync(join(dir, 'video_preprocessor_config.json'), JSON.stringify({ merge_size: 2 }));
+  const { settings } = new Qwen3VLProcessor(dir, { maxFrames: 32 });
+  expect(settings.image).toMatchObject({ minPixels: 65536, maxPixels: 16777216, patchSize: 16, mean: half.image_mean });
+  expect(settings.video).toMatchObject({
+    patchSize: 16,
+    minPixels: 128 * 32 * 32,
+    maxPixels: 768 * 32 * 32,
+    mean: [127.5, 127.5, 127.5],
+    fps: 2,
+    minFrames: 4,
+    maxFrames: 32,
+    maxVideoTokens: 768,
+  });
+});
+
 describe('clips', () => {
   const prompt = async (positionRule: 'engines' | 'transformers5') => {
     const processor = new Qwen3VLProcessor(model, { positionRule });
