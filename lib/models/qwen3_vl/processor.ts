@@ -43,7 +43,7 @@ export class Qwen3VLProcessor extends QwenVLProcessor<Qwen3VLVisionConfig> {
    * Engines put a clip's frames in the place of the template's pair around its placeholder, transformers 5 inside the
    * pair.
    */
-  protected override clipExpansions(clips: readonly VisualFeature[]): Record<string, readonly string[]> {
+  protected override clipExpansions(clips: readonly VisualFeature[]): Record<string, string[]> {
     const { video } = this.placeholder;
     const slot = this.positionRule === 'engines' ? this.#start + video + this.#end : video;
     const texts = clips.map(({ tokens, timestamps }) => {

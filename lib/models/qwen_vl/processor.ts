@@ -58,7 +58,7 @@ export class QwenVLProcessor<Vision extends PatchShape = PatchShape> extends Cha
     }
   }
 
-  protected expansions(media: readonly VisualFeature[]): Record<string, readonly string[]> {
+  protected expansions(media: readonly VisualFeature[]): Record<string, string[]> {
     const images = ofKind(media, 'image').map(({ tokens }) => this.placeholder.image.repeat(tokens));
     return { [this.placeholder.image]: images, ...this.clipExpansions(ofKind(media, 'video')) };
   }
@@ -83,7 +83,7 @@ export class QwenVLProcessor<Vision extends PatchShape = PatchShape> extends Cha
   }
 
   /** {@link expansions} of clips. */
-  protected clipExpansions(clips: readonly VisualFeature[]): Record<string, readonly string[]> {
+  protected clipExpansions(clips: readonly VisualFeature[]): Record<string, string[]> {
     return { [this.placeholder.video]: clips.map(({ tokens }) => this.placeholder.video.repeat(tokens)) };
   }
 
