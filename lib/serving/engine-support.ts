@@ -38,6 +38,9 @@ const support = new Map<string, Support>([
   ['InternVLForConditionalGeneration', neither],
   ['DeepseekVLV2ForCausalLM', neither],
   ['MultiModalityCausalLM', neither],
+  // vLLM has no class of its own for these; whether its way through transformers' takes them was not tried.
+  ['DeepseekVLForConditionalGeneration', { sglang: false }],
+  ['DeepseekVLHybridForConditionalGeneration', { sglang: false }],
   ['MiniCPMV', neither],
 ]);
 

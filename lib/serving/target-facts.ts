@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { describe, isObject, readJsonObject } from '../hub/files.js';
+import { withTextDefaults } from '../models/decoder/llama-defaults.js';
 import { readRope, type Json, type RopeFacts } from './rope-json.js';
 
 /** What a target's files say that a draft must agree with. Read without knowing the family. */
@@ -29,7 +30,8 @@ const TEXT_CONFIGS = ['text_config', 'llm_config', 'language_config'];
 
 function textConfig(root: Json): Json {
   const holder = isObject(root['thinker_config']) ? root['thinker_config'] : root;
-  return TEXT_CONFIGS.map((key) => holder[key]).find(isObject) ?? holder;
+  const nested = TEXT_CONFIGS.map((key) => holder[key]).find(isObject);
+  return nested ? withTextDefaults(nested) : holder;
 }
 
 function idsOf(value: unknown): number[] {
