@@ -133,6 +133,67 @@ describe('renderConversation and maskFromSpans', () => {
     expect(renderConversation(marked, turns)).toEqual({ text: '[q][ a ]', assistantSpans: [[4, 8]] });
   });
 
+  const marked = (source: string, messages: Message[], options = {}) => {
+    const { text, assistantSpans } = renderConversation(withSource(source), messages, options);
+    return assistantSpans.map(([start, end]) => text.slice(start, end));
+  };
+  const conversation: Message[] = [
+    { role: 'system', content: 's' },
+    ...turns,
+    { role: 'user', content: '😀' },
+    { role: 'assistant', content: 'b]', reasoning_content: 'hm' },
+    { role: 'user', content: 'r' },
+    { role: 'assistant', content: '', tool_calls: [{ function: { name: 'f', arguments: '{"x": 1.0}' } }] },
+  ];
+
+  it('are the generation blocks of every turn, however deep they are nested', () => {
+    const nested = [
+      '{% for m in messages %}{{ "[" + m.role + "]" }}{% if m.role == "assistant" %}',
+      '{% with said = m.content %}{% generation %}',
+      '{% if m.reasoning_content %}{{ "(" ~ m.reasoning_content ~ ")" }}{% endif %}',
+      '{% for c in said %}{% if c != "]" %}{{ c }}{% endif %}{% endfor %}',
+      '{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}]',
+      '{% endgeneration %}{% endwith %}{% else %}{{ m.content + "]" }}{% endif %}{% endfor %}',
+      '{% if add_generation_prompt %}[assistant]{% endif %}',
+    ].join('');
+    expect(marked(nested, conversation)).toEqual([' a ]', '(hm)b]', '{"x": 1.0}]']);
+    expect(marked(nested, conversation, { addGenerationPrompt: true })).toHaveLength(3);
+  });
+
+  it('are several generation blocks of one turn, of which the empty ones count for nothing', () => {
+    const split = [
+      '{% for m in messages %}{% if m.role == "assistant" %}<',
+      '{% generation %}{{ m.reasoning_content or "" }}{% endgeneration %}|',
+      '{% generation %}{{ m.content }}>{% endgeneration %}',
+      '{% else %}{{ m.content }}{% endif %}{% endfor %}',
+    ].join('');
+    expect(marked(split, conversation)).toEqual([' a >', 'hm', 'b]>', '>']);
+    expect(marked(split, conversation.slice(0, 2))).toEqual([]);
+  });
+
+  it.each([
+    [
+      'a macro',
+      '{% macro turn(m) %}{% generation %}{{ m.content }}{% endgeneration %}{% endmacro %}' +
+        '{% for m in messages %}{{ turn(m) }}{% endfor %}',
+    ],
+    [
+      'a {% set %} block',
+      '{% for m in messages %}{% set t %}{% generation %}{{ m.content }}{% endgeneration %}{% endset %}{{ t }}{% endfor %}',
+    ],
+    [
+      'a {% filter %} block',
+      '{% for m in messages %}{% filter trim %}{% generation %}{{ m.content }}{% endgeneration %}{% endfilter %}{% endfor %}',
+    ],
+    [
+      'a recursive loop',
+      '{% for m in messages recursive %}{% if m is mapping %}{{ loop([m.content]) }}' +
+        '{% else %}{% generation %}{{ m }}{% endgeneration %}{% endif %}{% endfor %}',
+    ],
+  ])('refuse generation blocks whose text goes through %s, which may change it', (_, source) => {
+    expect(() => marked(source, conversation)).toThrow('by way of a variable');
+  });
+
   it('give a template the form of content that it prints', () => {
     const parts = withSource(
       '{% for m in messages %}{% for c in m.content %}{{ c.text }}{% endfor %}</s>{% endfor %}',
