@@ -29,6 +29,9 @@ const VIDEO_OPTIONS = new Set([
   'video_end',
 ]);
 
+/** Options of a video part that are true or false: whether its sound track is heard too. */
+const VIDEO_FLAGS = new Set(['use_audio_in_video']);
+
 /** Fields that hold the reference of a media part. */
 const REFERENCES: Record<MediaKind, readonly string[]> = {
   image: ['image', 'image_url'],
@@ -48,11 +51,19 @@ function parseOptions(
   field: string,
   kind: MediaKind,
   fields: Record<string, unknown>,
-): Record<string, number> {
-  const options: Record<string, number> = {};
+): Record<string, number | boolean> {
+  const options: Record<string, number | boolean> = {};
   for (const [key, value] of Object.entries(fields)) {
-    if (kind !== 'video' || !VIDEO_OPTIONS.has(key))
+    const flag = VIDEO_FLAGS.has(key);
+    if (kind !== 'video' || !(flag || VIDEO_OPTIONS.has(key)))
       throw fieldError(context, field, `unknown field ${describe(key)}`);
+    if (flag) {
+      if (typeof value !== 'boolean') {
+        throw fieldError(context, `${field}.${key}`, `expected true or false, received ${describe(value)}`);
+      }
+      options[key] = value;
+      continue;
+    }
     if (typeof value !== 'number' || value < 0) {
       throw fieldError(
         context,

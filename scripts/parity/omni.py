@@ -32,6 +32,13 @@ def omni_tokenizer(folder):
     return tokenizer, {role: tokenizer.convert_tokens_to_ids(token) for role, token in ROLES.items()}
 
 
+def sounds_of(messages, heard):
+    """Files of sounds, and of clips' sound tracks where they are `heard`, in order."""
+    parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
+    return [part.get("audio") or part["video"] + ".wav"
+            for part in parts if part["type"] == "audio" or (heard and part["type"] == "video")]
+
+
 def conversations(folder, rng, frame):
     """-> those whose clips are looked at only, those whose clips are heard too; `fps` of a clip counts for its record."""
     rate = dict(fps=rng.choice([1, 2, 4]))
@@ -61,12 +68,10 @@ def conversations(folder, rng, frame):
 
 def expected(model, processor, messages, folder, heard):
     clips = [decode(folder / name) for name in media(messages, "video")]
-    parts = [part for m in messages if not isinstance(m["content"], str) for part in m["content"]]
-    sounds = [part.get("audio") or part["video"] + ".wav"
-              for part in parts if part["type"] == "audio" or (heard and part["type"] == "video")]
+    sounds = sounds_of(messages, heard)
     extra = dict(images=[Image.open(folder / name) for name in media(messages, "image")] or None)
     if clips:
-        rates = [dict(fps=part["fps"]) for part in parts if "fps" in part]
+        rates = [dict(fps=part["fps"]) for m in messages for part in m["content"] if isinstance(part, dict) and "fps" in part]
         extra |= dict(*rates, videos=[torch.from_numpy(frames).permute(0, 3, 1, 2) for frames, _ in clips], do_sample_frames=True,
                       video_metadata=[dict(total_num_frames=len(frames), fps=rate) for frames, rate in clips],
                       use_audio_in_video=heard)
@@ -79,6 +84,15 @@ def expected(model, processor, messages, folder, heard):
     return inputs["input_ids"][0], positions, states, model.model.norm(states[-1]), result.logits[0]
 
 
+def prepare(model, processor):
+    """Norms and biases that matter, and the template."""
+    processor.chat_template = TEMPLATE
+    with torch.no_grad():
+        for key, weight in model.eval().named_parameters():
+            if weight.ndim == 1:
+                weight.normal_(1.0 if "norm" in key or "ln_" in key else 0.0, 0.2)
+
+
 def check_family(seed, build, frame):
     torch.manual_seed(seed)
     rng = random.Random(seed)
@@ -86,12 +100,7 @@ def check_family(seed, build, frame):
         folder = Path(name)
         tokenizer, ids = omni_tokenizer(folder / "model")
         model, processor = build(tokenizer, ids, rng)
-        model.eval()
-        processor.chat_template = TEMPLATE
-        with torch.no_grad():
-            for key, weight in model.named_parameters():
-                if weight.ndim == 1:
-                    weight.normal_(1.0 if "norm" in key or "ln_" in key else 0.0, 0.2)
+        prepare(model, processor)
         model.save_pretrained(folder / "model")
         processor.save_pretrained(folder / "model")
         worst, records = 0.0, 0

@@ -17,18 +17,18 @@ from transformers import (
 )
 
 
-def build(tokenizer, ids, rng):
+def build(tokenizer, ids, rng, layers=(6, 7), tied=(False, True)):
     heads, kv = rng.choice([(4, 2), (6, 2), (4, 1), (4, 4)])
     dim = rng.choice([8, 16])
     hidden = heads * dim
     depth = rng.choice([2, 3, 4])
-    tied = rng.random() < 0.5
+    tied = rng.choice(tied)
     config = Qwen2_5OmniThinkerConfig(
         image_token_index=ids["image_token"], video_token_index=ids["video_token"], audio_token_index=ids["audio_token"],
         vision_start_token_id=ids["vision_bos_token"], audio_start_token_id=ids["audio_bos_token"],
         audio_end_token_id=ids["audio_eos_token"], tie_word_embeddings=tied,
         text_config=dict(vocab_size=len(tokenizer) + rng.choice([0, 13]), hidden_size=hidden, intermediate_size=rng.choice([64, 88]),
-                         num_hidden_layers=rng.choice([6, 7]), num_attention_heads=heads, num_key_value_heads=kv,
+                         num_hidden_layers=rng.choice(layers), num_attention_heads=heads, num_key_value_heads=kv,
                          tie_word_embeddings=tied, max_position_embeddings=4096, initializer_range=0.2,
                          rope_parameters=dict(rope_type="default", rope_theta=rng.choice([1e4, 1e6]),
                                               mrope_section={8: [2, 1, 1], 16: [2, 3, 3]}[dim])),

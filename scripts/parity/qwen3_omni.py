@@ -17,18 +17,18 @@ from transformers import (
 )
 
 
-def build(tokenizer, ids, rng):
+def build(tokenizer, ids, rng, layers=(6, 7), tied=(False, True)):
     heads, kv = rng.choice([(4, 2), (6, 2), (4, 1), (4, 4)])
     dim = rng.choice([8, 16])
     hidden = heads * dim if rng.random() < 0.5 else 48
     depth = rng.choice([3, 4])
-    tied = rng.random() < 0.5
+    tied = rng.choice(tied)
     config = Qwen3OmniMoeThinkerConfig(
         image_token_id=ids["image_token"], video_token_id=ids["video_token"], audio_token_id=ids["audio_token"],
         vision_start_token_id=ids["vision_bos_token"], audio_start_token_id=ids["audio_bos_token"],
         position_id_per_seconds=13, tie_word_embeddings=tied,
         text_config=dict(vocab_size=len(tokenizer) + rng.choice([0, 13]), hidden_size=hidden, intermediate_size=rng.choice([64, 88]),
-                         num_hidden_layers=rng.choice([6, 7]), num_attention_heads=heads, num_key_value_heads=kv, head_dim=dim,
+                         num_hidden_layers=rng.choice(layers), num_attention_heads=heads, num_key_value_heads=kv, head_dim=dim,
                          num_experts=rng.choice([4, 6]), num_experts_per_tok=2, moe_intermediate_size=rng.choice([24, hidden // 2]),
                          norm_topk_prob=rng.random() < 0.5, mlp_only_layers=rng.choice([[], [1]]), tie_word_embeddings=tied,
                          max_position_embeddings=4096, initializer_range=0.2,
