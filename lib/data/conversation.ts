@@ -1,5 +1,6 @@
 import { describe, isObject } from '../hub/files.js';
 import type { ContentPart, ConversationRecord, MediaSource, Message } from '../models/target.js';
+import { Dict } from '../text/jinja/values.js';
 import { describeJsonProblem } from './jsonl.js';
 import type { MediaKind } from './media-kind.js';
 import { EmbeddedMedia } from './media-source.js';
@@ -46,11 +47,16 @@ export function isMissing(value: unknown): value is null | undefined {
   return value === undefined || value === null;
 }
 
-/** A field that may be written as JSON in a string: what it holds. */
-export function jsonField(context: RecordContext, field: string, value: unknown): unknown {
+/** A field that may be written as JSON in a string: what it holds, or what `parse` makes of the string. */
+export function jsonField(
+  context: RecordContext,
+  field: string,
+  value: unknown,
+  parse: (text: string) => unknown = JSON.parse,
+): unknown {
   if (typeof value !== 'string') return value;
   try {
-    return JSON.parse(value);
+    return parse(value);
   } catch (error) {
     throw fieldError(context, field, describeJsonProblem(value, error), error);
   }
@@ -141,11 +147,12 @@ export function checkConversation(
 }
 
 /** Every string in a value, however deep. */
-function* strings(root: unknown): Generator<string> {
+export function* strings(root: unknown): Generator<string> {
   const pending = [root];
   while (pending.length > 0) {
     const value = pending.pop();
     if (typeof value === 'string') yield value;
+    else if (value instanceof Dict) pending.push(...value.keys(), ...value.values());
     else if (Array.isArray(value)) pending.push(...(value as unknown[]));
     else if (isObject(value)) pending.push(...Object.keys(value), ...Object.values(value));
   }

@@ -1,5 +1,6 @@
 import { createReadStream } from 'node:fs';
 import { findJsonProblem, lineAndColumn } from '../hub/json.js';
+import { parseRecordText } from './exact-json.js';
 import { RecordError } from './record-error.js';
 
 /** A line of a file that is not blank, or another piece of it that holds one record. */
@@ -106,7 +107,7 @@ export function parseLine(line: Line, where: string): unknown {
     throw new RecordError(where, `invalid UTF-8 at byte ${byte} of the file`, { cause: error });
   }
   try {
-    return JSON.parse(text) as unknown;
+    return parseRecordText(text);
   } catch (error) {
     throw new RecordError(where, describeJsonProblem(text, error), { cause: error });
   }

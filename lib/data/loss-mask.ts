@@ -1,4 +1,5 @@
 import { describe, isObject } from '../hub/files.js';
+import { strings } from './conversation.js';
 import type { ContentPart, Message } from '../models/target.js';
 import type { ChatTemplate, RenderedTemplate, RenderOptions } from '../text/chat-template.js';
 import { parseJson } from '../text/jinja/json.js';
@@ -144,7 +145,12 @@ export function renderConversation(
           'template does',
       );
     }
-    const end = endOfAnswer([start, place.end], rendered, JSON.stringify(messages[i]), template.endOfTurn);
+    const end = endOfAnswer(
+      [start, place.end],
+      rendered,
+      [...strings(messages[i])].join('\n'),
+      template.endOfTurn,
+    );
     if (end === undefined) {
       throw new Error(
         `${template.file}: the chat template does not close the assistant's turn (message ${i}) with ` +

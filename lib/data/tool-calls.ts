@@ -1,4 +1,5 @@
 import { describe } from '../hub/files.js';
+import { fieldOf, parseCalls, parseExactly, parseToolList } from './exact-json.js';
 import {
   fieldError,
   isMissing,
@@ -12,7 +13,7 @@ import {
 /** Arguments as chat templates print them: an object. OpenAI's form has them as JSON in a string, which servers parse. */
 function parseArguments(context: RecordContext, field: string, value: unknown): Record<string, unknown> {
   if (isMissing(value) || value === '') return {};
-  return objectField(context, field, jsonField(context, field, value));
+  return objectField(context, field, jsonField(context, field, value, parseExactly));
 }
 
 function parseFunction(context: RecordContext, field: string, value: unknown): Record<string, unknown> {
@@ -26,7 +27,7 @@ function parseFunction(context: RecordContext, field: string, value: unknown): R
 
 /** Parses the `tool_calls` of an assistant's message in OpenAI's form. Arguments become objects. */
 export function parseToolCalls(context: RecordContext, field: string, value: unknown): unknown[] {
-  return listField(context, field, jsonField(context, field, value)).map((entry, i) => {
+  return listField(context, field, jsonField(context, field, value, parseCalls)).map((entry, i) => {
     const place = `${field}[${i}]`;
     const call = objectField(context, place, entry);
     const type = call['type'] ?? 'function';
@@ -38,7 +39,7 @@ export function parseToolCalls(context: RecordContext, field: string, value: unk
 
 /** Parses the text of ShareGPT's `function_call` turn: JSON of one `{name, arguments}` or a list of them. */
 export function parseFunctionCalls(context: RecordContext, field: string, text: string): unknown[] {
-  const value = jsonField(context, field, text);
+  const value = jsonField(context, field, text, parseCalls);
   const calls = Array.isArray(value) ? (value as unknown[]) : [value];
   if (calls.length === 0) throw fieldError(context, field, 'expected at least one call, received none');
   return calls.map((call, i) => ({
@@ -53,10 +54,12 @@ export function parseFunctionCalls(context: RecordContext, field: string, text: 
  */
 export function parseTools(context: RecordContext, value: unknown): unknown[] | undefined {
   if (isMissing(value) || value === '') return undefined;
-  return listField(context, 'tools', jsonField(context, 'tools', value)).map((entry, i) => {
+  return listField(context, 'tools', jsonField(context, 'tools', value, parseToolList)).map((entry, i) => {
     const tool = objectField(context, `tools[${i}]`, entry);
     const isBare =
-      typeof tool['name'] === 'string' && tool['type'] === undefined && tool['function'] === undefined;
+      typeof fieldOf(tool, 'name') === 'string' &&
+      fieldOf(tool, 'type') === undefined &&
+      fieldOf(tool, 'function') === undefined;
     return isBare ? { type: 'function', function: tool } : tool;
   });
 }

@@ -3,7 +3,10 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import fc from 'fast-check';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
+import { refusePlaceholders } from '../../lib/data/conversation.js';
+import { renderConversation } from '../../lib/data/loss-mask.js';
 import { readRecords } from '../../lib/data/records.js';
+import { ChatTemplate } from '../../lib/text/chat-template.js';
 
 const png = Buffer.from('\x89PNG\r\n\x1a\n', 'latin1');
 const wav = Buffer.from('RIFF\0\0\0\0WAVEfmt ', 'latin1');
@@ -229,6 +232,64 @@ describe('tools', () => {
         ]);
       }
     }
+  });
+
+  describe('with numbers and keys that JavaScript would change', () => {
+    const json = '{"b": 1.0, "1": [1e3, 9007199254740993, -0.0, 1], "a": {"x": 2.50}}';
+    const printed = '{"b": 1.0, "1": [1000.0, 9007199254740993, -0.0, 1], "a": {"x": 2.5}}';
+    const bare = `{"name": "f", "parameters": ${json}}`;
+    const template = new ChatTemplate(
+      '{% for tool in tools %}{{ tool | tojson }} {% endfor %}{% for m in messages %}' +
+        '{% for c in m.tool_calls or [] %}{{ c.function.arguments | tojson }}{% endfor %}</s>{% endfor %}',
+      { file: 'template', specialTokens: {}, endOfTurn: ['</s>'] },
+    );
+    const text = async (line: string, name?: string) => {
+      const { records, bad } = await readText(line, name);
+      expect(bad).toEqual([]);
+      return renderConversation(template, records[0]!.messages, { tools: records[0]!.tools }).text;
+    };
+    const expected =
+      `{"type": "function", "function": {"name": "f", "parameters": ${printed}}} ` +
+      `{"type": "function", "n": ${printed}} </s>${printed}</s>`;
+    const list = `[${bare}, {"type": "function", "n": ${json}}]`;
+    const record = (tools: string, args: string) =>
+      `{"tools": ${tools}, "messages": [{"role": "user", "content": "x?"}, {"role": "assistant", "content": "", ` +
+      `"tool_calls": [{"type": "function", "function": {"name": "f", "arguments": ${args}}}]}]}`;
+
+    it.each([
+      ['objects', record(list, json)],
+      ['JSON in strings', record(JSON.stringify(list), JSON.stringify(json))],
+      [
+        'ShareGPT’s',
+        `{"tools": ${JSON.stringify(list)}, "conversations": [{"from": "human", "value": "x?"}, ` +
+          `{"from": "function_call", "value": ${JSON.stringify(`{"name": "f", "arguments": ${json}}`)}}]}`,
+      ],
+      [
+        'ShareGPT’s lists',
+        `{"tools": ${list}, "conversations": [{"from": "human", "value": "x?"}, ` +
+          `{"from": "function_call", "value": ${JSON.stringify(`[{"name": "f", "arguments": ${JSON.stringify(json)}}]`)}}]}`,
+      ],
+    ])('are printed as Python prints them (%s)', async (_, line) => {
+      expect(await text(line)).toBe(expected);
+      expect(await text(`[${line}]`, 'data.json')).toBe(expected);
+    });
+
+    it('are searched for placeholders, and for tokens that end a turn', async () => {
+      const { records } = await readText(record(`[{"n": 1.0, "deep": ["<|image|>"]}]`, json));
+      expect(() => {
+        refusePlaceholders(records[0]!, ['<|image|>']);
+      }).toThrow('contains the media placeholder');
+      const open = new ChatTemplate(
+        '{% for m in messages %}{{ m.tool_calls[0].function.arguments.t }}{% endfor %}',
+        {
+          file: 'template',
+          specialTokens: {},
+          endOfTurn: ['</s>'],
+        },
+      );
+      const { records: spelled } = await readText(record('[]', '{"n": 1.0, "t": "</s>"}'));
+      expect(() => renderConversation(open, spelled[0]!.messages.slice(1))).toThrow('does not close');
+    });
   });
 
   const calling = (...calls: unknown[]) => ({
