@@ -1,7 +1,9 @@
 // Renders chat templates with eyas for templates.py: JSON lines on stdin, one answer a line on stdout. Needs dist/.
 import { createInterface } from 'node:readline';
+import { parseRecordText } from '../../dist/data/exact-json.js';
 import { renderConversation } from '../../dist/data/loss-mask.js';
 import { ChatTemplate } from '../../dist/text/chat-template.js';
+import { parseJson } from '../../dist/text/jinja/json.js';
 
 let template;
 
@@ -13,15 +15,24 @@ function attempt(action) {
   }
 }
 
-function answer({ source, endOfTurn, specialTokens, messages, tools, variables, addGenerationPrompt, spans }) {
+function answer({ source, endOfTurn, specialTokens, record, variables, addGenerationPrompt, spans }) {
   if (source !== undefined) {
     template = undefined;
     template = new ChatTemplate(source, { file: 'chat_template.jinja', specialTokens, endOfTurn });
     return { contentForm: template.contentForm };
   }
   if (!template) return { error: 'the template cannot be parsed' };
-  const options = { tools: tools ?? undefined, variables, addGenerationPrompt };
-  return spans ? renderConversation(template, messages, options) : { text: template.render(messages, options) };
+  if (spans) {
+    const { messages, tools } = parseRecordText(record);
+    return renderConversation(template, messages, {
+      tools: tools ?? undefined,
+      variables,
+      addGenerationPrompt,
+    });
+  }
+  const given = parseJson(record);
+  const tools = given.get('tools') ?? undefined;
+  return { text: template.render(given.get('messages'), { tools, variables, addGenerationPrompt }) };
 }
 
 for await (const line of createInterface({ input: process.stdin })) {

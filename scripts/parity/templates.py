@@ -24,10 +24,12 @@ NODE = Path(__file__).resolve().with_name("render-template.mjs")
 END_OF_TURN = ["<|im_end|>", "<|eot_id|>", "<|eom_id|>", "<|end|>", "<|return|>", "<|call|>", "<|endoftext|>", "<end_of_turn>",
                "<turn|>", "<end_of_utterance>", "<|END_OF_TURN_TOKEN|>", "<|end_of_text|>", "<|end_of_turn|>", "</s>", "<|user|>",
                "<|observation|>", "<\uff5cend\u2581of\u2581sentence\uff5c>"]
+# What comes before an answer where earlier turns lose the thoughts that the prompt of their time opened.
+HEADER = re.compile("(<\\|im_start\\|>assistant\n|<\uff5cAssistant\uff5c>)(<think>\n?)?(\n?\n?</think>\n*)?")
 SPECIAL = {"bos_token": "<s>", "eos_token": "</s>"}
 TOOLS = [{"type": "function", "function": {"name": "weather", "description": "The wéather <b>&'now'</b>", "parameters": {
     "type": "object", "properties": {"city": {"type": "string", "description": "Where"}, "days": {
-        "type": "integer", "enum": [1, 2]}, "scale": {"type": ["number", "null"], "default": 0.5}}, "required": ["city"]}}},
+        "type": "integer", "enum": [1, 2]}, "scale": {"type": ["number", "null"], "default": 1.0, "maximum": 2**60}}, "required": ["city"]}}},
          {"type": "function", "function": {"name": "now", "description": "", "parameters": {"type": "object", "properties": {}}}}]
 VARIABLES = [{}, {"enable_thinking": True}, {"enable_thinking": False}, {"add_vision_id": True, "add_audio_id": True},
              {"reasoning_effort": "high", "preserve_thinking": True, "date_string": "1 Jan 2026"}]
@@ -89,7 +91,7 @@ def randoms(rng, count=40):
         for _ in range(rng.randrange(1, 5)):
             messages.append(turn("user", content()))
             while rng.random() < 0.3:
-                calls = [call(rng.choice(["weather", "now"]), {rng.choice(TEXTS) or "k": rng.choice([1, "x", None, [0.1], 10**20])},
+                calls = [call(rng.choice(["weather", "now"]), {rng.choice(TEXTS) or "k": rng.choice([1, "x", None, [0.1, 2.0, 1e-7], {"b": 1, "1": 2}, 10**20])},
                               id=f"call0000{i}") for i in range(rng.randrange(1, 3))]
                 thought = {"reasoning_content": rng.choice(TEXTS)} if rng.random() < 0.5 else {}
                 messages.append(turn("assistant", rng.choice(TEXTS), tool_calls=calls, **thought))
@@ -97,15 +99,6 @@ def randoms(rng, count=40):
             thought = {"reasoning_content": rng.choice(TEXTS)} if rng.random() < 0.3 else {}
             messages.append(turn("assistant", rng.choice(TEXTS) or ".", **thought))
         yield messages
-
-
-def exact(value):
-    """Integers that JSON in JavaScript would round are left to the tests of eyas: here they are sent as text."""
-    if isinstance(value, dict):
-        return {key: exact(item) for key, item in value.items()}
-    if isinstance(value, list):
-        return [exact(item) for item in value]
-    return str(value) if isinstance(value, int) and not isinstance(value, bool) and abs(value) > 2**53 else value
 
 
 def as_printed(messages, form):
@@ -164,7 +157,7 @@ class Check:
     def __init__(self, name, source, special):
         self.name, self.source, self.special = name, source, special
         self.marks = re.search(r"\{%-?\s*generation\s*-?%\}", source) is not None
-        self.end = [token for token in [special["eos_token"], *END_OF_TURN] if token in source or token == special["eos_token"]]
+        self.end = list(dict.fromkeys([special["eos_token"], *(token for token in END_OF_TURN if token in source)]))
         self.eyas = Eyas(source, self.end, special)
         self.counts, self.problems, self.unfound = Counter(), [], Counter()
 
@@ -183,7 +176,7 @@ class Check:
 
     def compare(self, messages, tools, variables, prompt):
         expected, refusal = self.python(messages, tools=tools, add_generation_prompt=prompt, **variables)
-        received = self.eyas.ask(messages=messages, tools=tools, variables=variables, addGenerationPrompt=prompt)
+        received = self.eyas.ask(record=json.dumps({"messages": messages, "tools": tools}), variables=variables, addGenerationPrompt=prompt)
         options = {"tools": bool(tools), "prompt": prompt, **variables}
         if (expected is None) != ("error" in received):
             self.problem("one refuses", messages, options, expected and expected[0] or refusal, received)
@@ -192,13 +185,14 @@ class Check:
         else:
             self.counts["equal" if expected else "both refuse"] += 1
 
-    def compare_spans(self, messages, tools, variables):
+    def compare_spans(self, messages, tools, variables, ask):
         given = as_printed(messages, self.eyas.opened.get("contentForm"))
-        expected = given and self.python(given, spans=self.marks, tools=tools, **variables)[0]
+        expected = given and self.python(given, spans=self.marks, tools=tools, add_generation_prompt=ask, **variables)[0]
         if not expected:
             return
         text, indices = expected
-        received = self.eyas.ask(messages=messages, tools=tools, variables=variables, spans=True)
+        received = self.eyas.ask(record=json.dumps({"messages": messages, "tools": tools}), variables=variables,
+                                 addGenerationPrompt=ask, spans=True)
         if "error" in received:
             self.unfound[re.sub(r"\(message \d+\)", "", received["error"])] += 1
             return
@@ -222,21 +216,23 @@ class Check:
                 self.counts["spans" if exact_start else "spans after another prompt"] += 1
                 if exact_start and start != units(prompt[0]):
                     self.problem("span begins elsewhere", messages, variables, prompt[0], repr(span))
+                before = encoded[: 2 * start].decode("utf-16-le")
+                if prompt and not exact_start and HEADER.search(prompt[0]) and not any(m.end() == len(before) for m in HEADER.finditer(before)):
+                    self.problem("span begins after no header", messages, variables, repr(before[-80:]), repr(span))
                 if not any(span.endswith(token) for token in self.end):
                     self.problem("span is not closed", messages, variables, repr(span))
-            rest = encoded[2 * spans[-1][1] :].decode("utf-16-le") if spans else ""
-            if rest.strip():
-                self.problem("text after the last span", messages, variables, repr(rest))
 
     def run(self, seeds):
         conversations = list(fixed()) + [m for seed in seeds for m in randoms(random.Random(f"{seed} {self.name}"))]
-        for i, messages in enumerate(exact(conversations)):
+        for i, messages in enumerate(conversations):
             for tools in (None, TOOLS):
                 for variables in VARIABLES if i < 12 else VARIABLES[:3]:
                     for prompt in (False, True):
                         self.compare(messages, tools, variables, prompt)
                 if is_record(messages):
-                    self.compare_spans(messages, tools, {})
+                    for variables in VARIABLES[:3]:
+                        for prompt in (False, True):
+                            self.compare_spans(messages, tools, variables, prompt)
         self.eyas.close()
 
 
