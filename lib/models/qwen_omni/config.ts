@@ -154,7 +154,8 @@ export function readOmniConfig(
     ...(thinker.audio_end_token_id != null && { audioEndTokenId: thinker.audio_end_token_id }),
   };
   for (const [key, id] of Object.entries(ids)) {
-    check(id < text.vocabSize, key, `expected an id below vocab_size ${text.vocabSize}, received ${id}`);
+    const name = key.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`);
+    check(id < text.vocabSize, name, `expected an id below vocab_size ${text.vocabSize}, received ${id}`);
   }
   return {
     text,

@@ -10,7 +10,7 @@ export interface Streams {
 /**
  * Times of a clip's tokens and of those of its sound, which has one a position.
  *
- * @param step positions that a temporal patch spans
+ * @param times time of a temporal patch, in positions
  */
 export function streamTimes(patches: number, tokensPerPatch: number, times: (patch: number) => number, sound: number): Streams {
   return {
