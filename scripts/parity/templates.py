@@ -36,6 +36,7 @@ VARIABLES = [{}, {"enable_thinking": True}, {"enable_thinking": False}, {"add_vi
 TEXTS = ["Hi", "", " ", "\n", "  padded  ", "\n\n  indented\n", "Füße 😀 圆 e\u0301", "<think>\nfirst\n</think>\n\nthen",
          "<think>a</think>b", "</think>\n    code", "x</think>", "<tool_response>1</tool_response>", "{{ messages }} {% x %}",
          "it's \"quoted\" \\n <b>&amp;</b>", "[TOOL_CALLS]", "a\r\nb\u2028c\x85d\x1ce"]
+VALUES = [1, "x", None, [0.1, 2.0, 1e-7], {"b": 1, "1": 2}, 10**20]
 MEDIA = ["image", "video", "audio"]
 
 
@@ -91,8 +92,8 @@ def randoms(rng, count=40):
         for _ in range(rng.randrange(1, 5)):
             messages.append(turn("user", content()))
             while rng.random() < 0.3:
-                calls = [call(rng.choice(["weather", "now"]), {rng.choice(TEXTS) or "k": rng.choice([1, "x", None, [0.1, 2.0, 1e-7], {"b": 1, "1": 2}, 10**20])},
-                              id=f"call0000{i}") for i in range(rng.randrange(1, 3))]
+                calls = [call(rng.choice(["weather", "now"]), {rng.choice(TEXTS) or "k": rng.choice(VALUES)}, id=f"call0000{i}")
+                         for i in range(rng.randrange(1, 3))]
                 thought = {"reasoning_content": rng.choice(TEXTS)} if rng.random() < 0.5 else {}
                 messages.append(turn("assistant", rng.choice(TEXTS), tool_calls=calls, **thought))
                 messages += [turn("tool", rng.choice(TEXTS), tool_call_id=c["id"], name=c["function"]["name"]) for c in calls]
@@ -126,14 +127,16 @@ def is_record(messages):
         p["type"] in MEDIA or p["type"] == "text") for p in m["content"]) for m in messages)
     calls = [c for m in messages for c in m.get("tool_calls", [])]
     said = all(m["role"] != "assistant" or m["content"] or m.get("tool_calls") for m in messages)
-    return ordered and plain and said and roles[-1] == "assistant" and all(isinstance(c["function"]["arguments"], dict) for c in calls)
+    objects = all(isinstance(call["function"]["arguments"], dict) for call in calls)
+    return ordered and plain and said and objects and roles[-1] == "assistant"
 
 
 class Eyas:
     """The template as eyas has it."""
 
     def __init__(self, source, end_of_turn, special):
-        self.process = subprocess.Popen(["node", str(NODE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, encoding="utf-8")
+        pipe = subprocess.PIPE
+        self.process = subprocess.Popen(["node", str(NODE)], stdin=pipe, stdout=pipe, text=True, encoding="utf-8")
         self.opened = self.ask(source=source, endOfTurn=end_of_turn, specialTokens=special)
 
     def ask(self, **request):
@@ -176,7 +179,8 @@ class Check:
 
     def compare(self, messages, tools, variables, prompt):
         expected, refusal = self.python(messages, tools=tools, add_generation_prompt=prompt, **variables)
-        received = self.eyas.ask(record=json.dumps({"messages": messages, "tools": tools}), variables=variables, addGenerationPrompt=prompt)
+        record = json.dumps({"messages": messages, "tools": tools})
+        received = self.eyas.ask(record=record, variables=variables, addGenerationPrompt=prompt)
         options = {"tools": bool(tools), "prompt": prompt, **variables}
         if (expected is None) != ("error" in received):
             self.problem("one refuses", messages, options, expected and expected[0] or refusal, received)
@@ -217,7 +221,8 @@ class Check:
                 if exact_start and start != units(prompt[0]):
                     self.problem("span begins elsewhere", messages, variables, prompt[0], repr(span))
                 before = encoded[: 2 * start].decode("utf-16-le")
-                if prompt and not exact_start and HEADER.search(prompt[0]) and not any(m.end() == len(before) for m in HEADER.finditer(before)):
+                headers = prompt and not exact_start and HEADER.search(prompt[0])
+                if headers and all(match.end() < len(before) for match in HEADER.finditer(before)):
                     self.problem("span begins after no header", messages, variables, repr(before[-80:]), repr(span))
                 if not any(span.endswith(token) for token in self.end):
                     self.problem("span is not closed", messages, variables, repr(span))
