@@ -111,6 +111,19 @@ describe('renderConversation and maskFromSpans', () => {
     expect(spoken(messages, { think: true })[0]).toBe('<thought</s>');
   });
 
+  it('begin after the prompt where a turn is closed only if something follows', () => {
+    const open = withSource(
+      '{% for m in messages %}{{ m.role + ":" + m.content }}{% if not loop.last or add_generation_prompt %}</s>{% endif %}' +
+        '{% endfor %}{% if add_generation_prompt %}assistant:{% endif %}',
+    );
+    const { text, assistantSpans } = renderConversation(open, [...turns, ...turns], {
+      addGenerationPrompt: true,
+    });
+    expect(assistantSpans.map(([start, end]) => text.slice(start, end))).toEqual([' a </s>', ' a </s>']);
+    expect(assistantSpans[0]![0]).toBe('user:q</s>assistant:'.length);
+    expect(() => renderConversation(open, turns)).toThrow('does not close');
+  });
+
   it('count tool calls, with their arguments as Python prints them', () => {
     const call = {
       type: 'function',
