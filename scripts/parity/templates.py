@@ -154,6 +154,10 @@ def units(text):
     return len(text.encode("utf-16-le")) // 2
 
 
+def follows_header(text):
+    return any(match.end() == len(text) for match in HEADER.finditer(text))
+
+
 class Check:
     """One template in both."""
 
@@ -221,8 +225,8 @@ class Check:
                 if exact_start and start != units(prompt[0]):
                     self.problem("span begins elsewhere", messages, variables, prompt[0], repr(span))
                 before = encoded[: 2 * start].decode("utf-16-le")
-                headers = prompt and not exact_start and HEADER.search(prompt[0])
-                if headers and all(match.end() < len(before) for match in HEADER.finditer(before)):
+                headed = prompt and not exact_start and follows_header(prompt[0])
+                if headed and not follows_header(before):
                     self.problem("span begins after no header", messages, variables, repr(before[-80:]), repr(span))
                 if not any(span.endswith(token) for token in self.end):
                     self.problem("span is not closed", messages, variables, repr(span))
