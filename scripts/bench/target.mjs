@@ -59,7 +59,7 @@ async function alternate(ours, theirs) {
     await ours();
     const spent = performance.now() - start;
     const { seconds } = await theirs();
-    if (i > 0) times.eyas.push(spent), times.peer.push(1000 * seconds);
+    if (i > 0) (times.eyas.push(spent), times.peer.push(1000 * seconds));
   }
   return { eyas_ms: median(times.eyas), peer_ms: median(times.peer) };
 }
@@ -108,7 +108,8 @@ for (const family of values.families.split(',')) {
   const folder = mkdtempSync(join(tmpdir(), 'eyas-bench-'));
   try {
     await peer.ask({ do: 'make', family, folder });
-    for (const dtype of values.dtypes.split(',')) results.push(...(await measure(family, dtype, peer, folder)));
+    for (const dtype of values.dtypes.split(','))
+      results.push(...(await measure(family, dtype, peer, folder)));
   } finally {
     rmSync(folder, { recursive: true });
   }
