@@ -74,6 +74,15 @@ describe('readAudio', () => {
     expect(await readAudio({ path })).toEqual(await readAudio(at(name)));
   });
 
+  it.each([
+    ['000', 16000],
+    ['001', 18400],
+    ['005', 37600],
+  ])('reads as many samples of a vorbis stream of one page as it says: %s', async (name, samples) => {
+    const file = `../../models/tiny-qwen3-omni/conversations/media/heldout-${name}.ogg`;
+    expect(await readAudio({ path: fileURLToPath(new URL(file, import.meta.url)) })).toHaveLength(samples);
+  });
+
   it('names the file and what is wrong with it', async () => {
     await expect(readAudio(at('empty.wav'))).rejects.toThrow(`${at('empty.wav').path}: holds no sound`);
     await expect(readAudio({ path: silentClip })).rejects.toThrow(
