@@ -2,7 +2,7 @@
 
     {"do": "make", "family": "qwen2_5_vl" | "qwen3_vl_moe", "folder": …}     a mid-size checkpoint and pictures
     {"do": "load", "dtype": …}                                               the model
-    {"do": "preprocess"}                                                     all pictures, from files to pixel rows
+    {"do": "preprocess", "pil": true | false}      all pictures, from files to pixel rows, by the Pillow or torchvision variant
     {"do": "prefill"}                                                        the conversation, with every hidden state
 
 Every answer holds the seconds that the work took; prefill's also a few of its numbers, to compare.
@@ -24,6 +24,7 @@ from transformers import (
     Qwen2_5_VLConfig,
     Qwen2_5_VLProcessor,
     Qwen2VLImageProcessor,
+    Qwen2VLImageProcessorPil,
     Qwen2VLVideoProcessor,
     Qwen3VLMoeConfig,
     Qwen3VLProcessor,
@@ -82,6 +83,7 @@ class Peer:
         self.folder = Path(folder)
         self.model = AutoModelForImageTextToText.from_pretrained(folder, dtype=getattr(torch, dtype)).eval()
         self.image_processor = AutoImageProcessor.from_pretrained(folder)
+        self.pil_processor = Qwen2VLImageProcessorPil.from_pretrained(folder)
         processor = AutoProcessor.from_pretrained(folder)
         messages = json.loads((self.folder / "record.jsonl").read_text())["messages"]
         text = processor.apply_chat_template(messages, tokenize=False)
@@ -91,8 +93,8 @@ class Peer:
     def pictures(self):
         return [Image.open(self.folder / f"{i}.jpg").convert("RGB") for i in range(PICTURES)]
 
-    def preprocess(self):
-        self.image_processor(self.pictures(), return_tensors="pt")
+    def preprocess(self, pil):
+        (self.pil_processor if pil else self.image_processor)(self.pictures(), return_tensors="pt")
         return {"images": PICTURES}
 
     def prefill(self):

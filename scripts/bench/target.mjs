@@ -91,8 +91,12 @@ async function measure(family, dtype, peer, folder) {
     const results = [];
     if (dtype === 'float32') {
       const pixels = () => Promise.all(pictures.map((part) => processor.load(part)));
-      const times = await alternate(pixels, () => peer.ask({ do: 'preprocess' }));
-      results.push({ suite: 'preprocess', family, dtype, images: pictures.length, ...times });
+      // The Pillow variant gives the same pixels; torchvision's is what transformers takes by default.
+      for (const pil of [true, false]) {
+        const times = await alternate(pixels, () => peer.ask({ do: 'preprocess', pil }));
+        const suite = `preprocess, ${pil ? 'Pillow' : 'torchvision'}`;
+        results.push({ suite, family, dtype, images: pictures.length, ...times });
+      }
     }
     const times = await alternate(prefill, () => peer.ask({ do: 'prefill' }));
     results.push({ suite: 'prefill', family, dtype, tokens, difference, ...times });
