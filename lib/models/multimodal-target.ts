@@ -65,9 +65,12 @@ export abstract class MultimodalTarget<Feature extends MediaFeature> extends Dec
   }
 
   /** Rows of the placeholders of each medium of a sample; `start` is the sample's first row. */
-  #slots({ id, inputIds, media }: Sample, start: number): number[][] {
+  #slots({ id, inputIds, lossMask, media }: Sample, start: number): number[][] {
     const free = new Map(Object.values<number>(this.placeholders).map((placeholder) => [placeholder, [] as number[]]));
-    inputIds.forEach((token, i) => free.get(token)?.push(start + i));
+    inputIds.forEach((token, i) => {
+      // What the assistant wrote is text, whatever it wrote.
+      if (lossMask[i] === 0) free.get(token)?.push(start + i);
+    });
     const slots = media.map(({ kind, tokens }, i) => {
       const rows = free.get(this.placeholders[kind as Feature['kind']])!.splice(0, tokens);
       if (rows.length === tokens) return rows;

@@ -41,6 +41,6 @@ export async function trainAndEvaluate(
   const draft = join(output, 'draft');
   await exportDraft({ checkpoint: trained.latestCheckpoint, model, out: draft }, context);
   const verification = await verifyDraft({ draft, target: model });
-  const options = { model, draft, data: [data], chainLength: 3, maxNewTokens: 12, maxRecords: 4 };
+  const options = { model, draft, data: [data], chainLength: 3, maxNewTokens: 12, maxRecords: 6 };
   return { evaluation: await evaluate(options, context), verification };
 }
