@@ -5,6 +5,7 @@ import { resolveModel } from '../hub/resolve.js';
 import { loadProcessor, loadTarget, readTargetInfo } from '../models/registry.js';
 import { native } from '../native.js';
 import type { JobOf } from '../worker/jobs.js';
+import { warnOfSkipped } from './skipped.js';
 
 export const run: JobOf<'evaluate'> = async (options, context) => {
   if (options.threads !== undefined) native.setThreads(options.threads);
@@ -12,6 +13,7 @@ export const run: JobOf<'evaluate'> = async (options, context) => {
   const draft = loadDraft(options.draft, { target: readTargetInfo(targetDir) });
   const processor = loadProcessor(targetDir, { positionRule: draft.contract.positionRule });
   const { records, bad } = await readRecords(options.data, options);
+  warnOfSkipped(bad, context);
   const target = loadTarget(targetDir, { dtype: options.dtype ?? 'float32' });
   try {
     const evaluator = new Evaluator(target, processor, draft, {

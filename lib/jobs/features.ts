@@ -12,6 +12,7 @@ import { hasDefaultAuxLayers, resolveContract, type ServingOptions } from '../se
 import { cast, scope, tensor, type DType, type Tensor } from '../tensor.js';
 import { version } from '../version.js';
 import type { FeaturesOptions, JobOf } from '../worker/jobs.js';
+import { warnOfSkipped } from './skipped.js';
 
 /** One safetensors file a record, and `features.json`, which says what they were made with. */
 export const run: JobOf<'features'> = async (options, context) => {
@@ -29,6 +30,7 @@ export const run: JobOf<'features'> = async (options, context) => {
     keepUnsupervised: true,
     stopRequested: () => context.stopRequested(),
   });
+  warnOfSkipped([...bad, ...store.dropped.bad], context);
   context.throwIfStopped();
   const target = loadTarget(targetDir, { dtype: 'float32' });
   try {

@@ -8,6 +8,7 @@ import { loadProcessor, loadTarget } from '../models/registry.js';
 import type { ConversationRecord, Processor, Target, TargetInfo } from '../models/target.js';
 import { native } from '../native.js';
 import { resolveContract, type ServingContract } from '../serving/contract.js';
+import { warnOfSkipped } from '../jobs/skipped.js';
 import type { JobContext } from '../worker/job.js';
 import type { JobEvent } from '../worker/jobs.js';
 import type { TrainConfig } from './config.js';
@@ -168,7 +169,7 @@ async function readData(
   const { data, training } = config;
   const read = async (files: readonly string[]) => {
     const { records, bad } = await readRecords(files, data);
-    reportBad(bad, context);
+    warnOfSkipped(bad, context);
     return { records, bad };
   };
   const { records: all, bad } = await read(data.train);
@@ -204,19 +205,13 @@ async function process(
     },
     visit,
   );
-  reportBad(store.dropped.bad, context);
+  warnOfSkipped(store.dropped.bad, context);
   context.emit({
     type: 'log',
     level: 'info',
     message: `${phase}: ${store.size} used, ${describeDrops(store.dropped)}`,
   });
   return store;
-}
-
-function reportBad(bad: DropReport['bad'], context: JobContext<JobEvent>): void {
-  for (const { where, reason } of bad) {
-    context.emit({ type: 'log', level: 'warn', message: `skipped ${where}: ${reason}` });
-  }
 }
 
 /** `2 too long, 1 without an answer, 0 bad` */
