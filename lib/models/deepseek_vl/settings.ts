@@ -1,8 +1,18 @@
 import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { z } from 'zod';
-import { isObject, readJsonObject } from '../../hub/files.js';
+import { readJsonObject } from '../../hub/files.js';
 import { count, parsePart } from '../config.js';
+import {
+  always,
+  channels,
+  clipMean,
+  clipStd,
+  needSection,
+  parseSection,
+  resample,
+  type Filter,
+} from '../processor-files.js';
 import { tokensPerPicture, type DeepseekVLConfig, type Normalization } from './config.js';
 import { imageTag } from './original-config.js';
 
@@ -14,7 +24,7 @@ export interface PictureSettings {
   minSize: number;
   /** How sides are made whole: to the nearest number, halves to even ones (transformers), or the one below (DeepSeek). */
   rounding: 'nearest' | 'down';
-  filter: 'bicubic' | 'bilinear' | 'lanczos';
+  filter: Filter;
   /** Colour of what the picture does not fill. */
   background: readonly [number, number, number];
   /** Value of a channel: (byte · rescale − mean) / std. */
@@ -34,17 +44,8 @@ export interface ProcessorSettings {
   shrink: 'bytes' | 'numbers';
 }
 
-const clip: Normalization = {
-  mean: [0.48145466, 0.4578275, 0.40821073],
-  std: [0.26862954, 0.26130258, 0.27577711],
-};
 const gray = [127, 127, 127] as const;
 
-const channels = z.array(z.number()).length(3);
-const always = z.literal(true, 'only true is supported').nullish();
-/** Numbers of PIL.Image.Resampling. */
-const filters = { 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' } as const;
-const resample = z.literal([1, 2, 3]).default(3);
 const square = z
   .union([count, z.object({ height: count, width: count })])
   .transform((size) => (typeof size === 'number' ? { height: size, width: size } : size))
@@ -72,8 +73,8 @@ const originalSchema = z.object({
   image_size: count,
   min_size: count.default(14),
   rescale_factor: z.number().positive().default(1 / 255),
-  image_mean: channels.nullable().default(clip.mean),
-  image_std: channels.nullable().default(clip.std),
+  image_mean: channels.nullable().default(clipMean),
+  image_std: channels.nullable().default(clipStd),
   do_normalize: z.boolean().default(true),
 });
 
@@ -91,30 +92,26 @@ function colorOf(mean: readonly number[]): [number, number, number] {
 }
 
 function readTransformers(modelDir: string, hybrid: boolean): ProcessorSettings {
-  const combined = join(modelDir, 'processor_config.json');
-  const nested = existsSync(combined) ? readJsonObject(combined)['image_processor'] : undefined;
-  const own = join(modelDir, 'preprocessor_config.json');
-  const parsed = isObject(nested)
-    ? parsePart(transformersSchema, nested, combined, 'image_processor.')
-    : parsePart(transformersSchema, readJsonObject(own), own);
+  const section = needSection(modelDir, 'image_processor', ['preprocessor_config.json']);
+  const parsed = parseSection(transformersSchema, section);
   const common = { minSize: parsed.min_size, rounding: 'nearest', rescale: parsed.rescale_factor } as const;
-  const mean = parsed.image_mean ?? clip.mean;
+  const mean = parsed.image_mean ?? clipMean;
   const image: PictureSettings = {
     ...common,
     size: parsed.size,
-    filter: filters[parsed.resample],
+    filter: parsed.resample,
     background: hybrid && !parsed.image_mean ? gray : colorOf(mean),
     mean,
-    std: parsed.image_std ?? clip.std,
+    std: parsed.image_std ?? clipStd,
   };
   if (!hybrid) return { image, shrink: 'bytes' };
   const highRes: PictureSettings = {
     ...common,
     size: parsed.high_res_size,
-    filter: filters[parsed.high_res_resample],
+    filter: parsed.high_res_resample,
     background: parsed.high_res_image_mean ? colorOf(parsed.high_res_image_mean) : gray,
-    mean: parsed.high_res_image_mean ?? clip.mean,
-    std: parsed.high_res_image_std ?? clip.std,
+    mean: parsed.high_res_image_mean ?? clipMean,
+    std: parsed.high_res_image_std ?? clipStd,
   };
   return { image, highRes, shrink: 'bytes' };
 }

@@ -1,16 +1,25 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { isObject, readJsonObject } from '../../hub/files.js';
-import { count, parsePart } from '../config.js';
+import { count } from '../config.js';
 import type { ProcessorOptions } from '../family.js';
+import {
+  always,
+  channels,
+  clipMean,
+  clipStd,
+  findSection,
+  needSection,
+  parseSection,
+  resample,
+  type Filter,
+  type ProcessorSection,
+} from '../processor-files.js';
 import type { InternVLConfig, TilingConfig } from './config.js';
 
 /** How a tile becomes pixels. */
 export interface PixelSettings {
   /** Side of a tile. */
   size: number;
-  filter: 'bicubic' | 'bilinear' | 'lanczos';
+  filter: Filter;
   /** Value of a channel: (byte · rescale − mean) / std. */
   rescale: number;
   mean: number[];
@@ -31,23 +40,17 @@ export interface ProcessorSettings {
   video: PixelSettings & ClipSettings;
 }
 
-const clip = { mean: [0.48145466, 0.4578275, 0.40821073], std: [0.26862954, 0.26130258, 0.27577711] };
 const imageNet = { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 
 /** What SGLang, vLLM and OpenGVLab's `load_video` take of a clip where nothing is said. */
 const defaultFrames = 32;
 
-const channels = z.array(z.number()).length(3);
-const always = z.literal(true, 'only true is supported').nullish();
-/** Numbers of PIL.Image.Resampling. */
-const filters = { 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' } as const;
-
 const pixelSchema = z.object({
   size: z.object({ height: count, width: count }).default({ height: 384, width: 384 }),
-  resample: z.literal([1, 2, 3]).default(3),
+  resample,
   rescale_factor: z.number().positive().default(1 / 255),
-  image_mean: channels.default(clip.mean),
-  image_std: channels.default(clip.std),
+  image_mean: channels.default(clipMean),
+  image_std: channels.default(clipStd),
   do_resize: always,
   do_rescale: always,
   do_normalize: always,
@@ -63,24 +66,9 @@ const videoSchema = pixelSchema.extend({
   fps: z.number().positive().nullish(),
 });
 
-interface Section {
-  file: string;
-  prefix: string;
-  value: unknown;
-}
-
-/** The first of a model's files that describes a processor: nested in processor_config.json since transformers 5. */
-function findSection(modelDir: string, nested: string, files: readonly string[]): Section | undefined {
-  const combined = join(modelDir, 'processor_config.json');
-  const section = existsSync(combined) ? readJsonObject(combined)[nested] : undefined;
-  if (isObject(section)) return { file: combined, prefix: `${nested}.`, value: section };
-  const file = files.map((name) => join(modelDir, name)).find((path) => existsSync(path));
-  return file === undefined ? undefined : { file, prefix: '', value: readJsonObject(file) };
-}
-
 function pixelSettings(
   parsed: z.infer<typeof pixelSchema>,
-  { file, prefix }: Section,
+  { file, prefix }: ProcessorSection,
   { imageSize }: InternVLConfig['vision'],
 ): PixelSettings {
   const { height, width } = parsed.size;
@@ -92,7 +80,7 @@ function pixelSettings(
   }
   return {
     size: imageSize,
-    filter: filters[parsed.resample],
+    filter: parsed.resample,
     rescale: parsed.rescale_factor,
     mean: parsed.image_mean,
     std: parsed.image_std,
@@ -101,14 +89,11 @@ function pixelSettings(
 
 /** As transformers reads them; its processor tiles pictures whatever `crop_to_patches` says. */
 function readTransformers(modelDir: string, { vision }: InternVLConfig): ProcessorSettings {
-  const imageSection = findSection(modelDir, 'image_processor', ['preprocessor_config.json']);
-  if (!imageSection) {
-    throw new Error(`${modelDir}: expected preprocessor_config.json, or processor_config.json with image_processor`);
-  }
+  const imageSection = needSection(modelDir, 'image_processor', ['preprocessor_config.json']);
   const videoFiles = ['video_preprocessor_config.json', 'preprocessor_config.json'];
   const videoSection = findSection(modelDir, 'video_processor', videoFiles) ?? imageSection;
-  const image = parsePart(imageSchema, imageSection.value, imageSection.file, imageSection.prefix);
-  const video = parsePart(videoSchema, videoSection.value, videoSection.file, videoSection.prefix);
+  const image = parseSection(imageSchema, imageSection);
+  const video = parseSection(videoSchema, videoSection);
   return {
     image: {
       ...pixelSettings(image, imageSection, vision),

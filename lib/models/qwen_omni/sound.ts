@@ -1,9 +1,7 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { isObject, readJsonObject } from '../../hub/files.js';
 import { native } from '../../native.js';
-import { count, parsePart } from '../config.js';
+import { count } from '../config.js';
+import { needSection, parseSection } from '../processor-files.js';
 import type { AudioFeature } from './audio-feature.js';
 
 /** How sound becomes log-mel features. */
@@ -33,11 +31,9 @@ const schema = z.object({
  * @throws Error `file: key: reason` where a field is not supported or at odds with the audio encoder
  */
 export function loadSoundSettings(modelDir: string, mels: number): SoundSettings {
-  const combined = join(modelDir, 'processor_config.json');
-  const nested = existsSync(combined) ? readJsonObject(combined)['feature_extractor'] : undefined;
-  const file = isObject(nested) ? combined : join(modelDir, 'preprocessor_config.json');
-  const prefix = isObject(nested) ? 'feature_extractor.' : '';
-  const fields = parsePart(schema, nested ?? readJsonObject(file), file, prefix);
+  const section = needSection(modelDir, 'feature_extractor', ['preprocessor_config.json']);
+  const { file, prefix } = section;
+  const fields = parseSection(schema, section);
   if (fields.feature_size !== mels) {
     throw new Error(
       `${file}: ${prefix}feature_size: expected ${mels} as config.json's num_mel_bins, received ${fields.feature_size}`,

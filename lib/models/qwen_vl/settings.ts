@@ -1,8 +1,17 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import { z } from 'zod';
-import { isObject, readJsonObject } from '../../hub/files.js';
+import { count } from '../config.js';
 import type { ProcessorOptions } from '../family.js';
+import {
+  always,
+  channels,
+  clipMean,
+  clipStd,
+  needSection,
+  parseSection,
+  resample,
+  type Filter,
+  type ProcessorSection,
+} from '../processor-files.js';
 import type { PatchShape } from './visual-feature.js';
 
 /** How pictures become patches. */
@@ -14,7 +23,7 @@ export interface PixelSettings {
   /** Bounds of a picture's or frame's area after resizing; of a clip's volume, frames times area, in Qwen3-VL. */
   minPixels: number;
   maxPixels: number;
-  filter: 'bicubic' | 'bilinear' | 'lanczos';
+  filter: Filter;
   /** Value of a channel: (byte · rescale − mean) / std. */
   rescale: number;
   mean: number[];
@@ -50,9 +59,6 @@ export interface VideoDefaults extends PixelDefaults {
   maxVideoTokens: number;
 }
 
-const clipMean = [0.48145466, 0.4578275, 0.40821073];
-const clipStd = [0.26862954, 0.26130258, 0.27577711];
-
 /** Of `Qwen2VLImageProcessor`. */
 const imageDefaults: PixelDefaults = {
   patchSize: 14,
@@ -70,12 +76,6 @@ const qwen2VideoDefaults: VideoDefaults = {
   maxVideoTokens: 128_000,
 };
 
-const count = z.int().positive();
-const channels = z.array(z.number()).length(3);
-const always = z.literal(true, 'only true is supported').nullish();
-/** Numbers of PIL.Image.Resampling. */
-const resample = z.literal([1, 2, 3]).transform((code) => ({ 1: 'lanczos', 2: 'bilinear', 3: 'bicubic' }[code] as PixelSettings['filter']));
-
 const pixelSchema = z.object({
   patch_size: count.nullish(),
   temporal_patch_size: count.default(2),
@@ -83,7 +83,7 @@ const pixelSchema = z.object({
   size: z.object({ shortest_edge: count.nullish(), longest_edge: count.nullish() }).nullish(),
   min_pixels: count.nullish(),
   max_pixels: count.nullish(),
-  resample: resample.default('bicubic'),
+  resample,
   rescale_factor: z.number().positive().default(1 / 255),
   image_mean: channels.nullish(),
   image_std: channels.nullish(),
@@ -100,32 +100,9 @@ const videoSchema = pixelSchema.extend({
   max_video_tokens: count.nullish(),
 });
 
-interface Section {
-  file: string;
-  value: unknown;
-}
-
-/** The first of a model's files that describes the image (or video) processor: nested since transformers 5. */
-function findSection(modelDir: string, nested: string, files: string[]): Section {
-  const combined = join(modelDir, 'processor_config.json');
-  if (existsSync(combined)) {
-    const value = readJsonObject(combined)[nested];
-    if (isObject(value)) return { file: `${combined}: ${nested}`, value };
-  }
-  const file = files.map((name) => join(modelDir, name)).find((path) => existsSync(path));
-  if (!file) throw new Error(`${modelDir}: expected ${files.join(' or ')}, or processor_config.json with ${nested}`);
-  return { file, value: readJsonObject(file) };
-}
-
-function parseSection<T>(schema: z.ZodType<T>, { file, value }: Section): T {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  throw new Error(result.error.issues.map((issue) => `${file}: ${issue.path.join('.')}: ${issue.message}`).join('\n'));
-}
-
 function pixelSettings(
   parsed: z.infer<typeof pixelSchema>,
-  file: string,
+  { file, prefix }: ProcessorSection,
   vision: PatchShape,
   defaults: PixelDefaults,
 ): PixelSettings {
@@ -138,7 +115,7 @@ function pixelSettings(
   for (const [key, value] of Object.entries(expected)) {
     const received = stated[key as keyof typeof expected];
     if (received !== value) {
-      throw new Error(`${file}: ${key}: expected ${value} as in config.json's vision_config, received ${received}`);
+      throw new Error(`${file}: ${prefix}${key}: expected ${value} as in config.json's vision_config, received ${received}`);
     }
   }
   return {
@@ -176,12 +153,12 @@ export function loadProcessorSettings(
   options: ProcessorOptions = {},
   videoDefaults = qwen2VideoDefaults,
 ): ProcessorSettings {
-  const imageSection = findSection(modelDir, 'image_processor', ['preprocessor_config.json']);
+  const imageSection = needSection(modelDir, 'image_processor', ['preprocessor_config.json']);
   const videoFiles = ['video_preprocessor_config.json', 'preprocessor_config.json'];
-  const videoSection = findSection(modelDir, 'video_processor', videoFiles);
-  const image = pixelSettings(parseSection(pixelSchema, imageSection), imageSection.file, vision, imageDefaults);
+  const videoSection = needSection(modelDir, 'video_processor', videoFiles);
+  const image = pixelSettings(parseSection(pixelSchema, imageSection), imageSection, vision, imageDefaults);
   const parsedVideo = parseSection(videoSchema, videoSection);
-  const video = foldRescale(pixelSettings(parsedVideo, videoSection.file, vision, videoDefaults));
+  const video = foldRescale(pixelSettings(parsedVideo, videoSection, vision, videoDefaults));
   const settings: ProcessorSettings = {
     image: {
       ...image,
