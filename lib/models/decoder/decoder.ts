@@ -31,7 +31,7 @@ export class Decoder {
     private readonly info: DecoderConfig,
     readonly weights: DecoderWeights,
   ) {
-    for (const weight of [weights.embedTokens, weights.finalNorm, weights.lmHead]) keep(weight);
+    keep([weights.embedTokens, weights.finalNorm, weights.lmHead]);
     this.#config = info;
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
     this.#rotary = new Rotary(info.rotary);

@@ -124,7 +124,7 @@ export class TransformerLayer {
     private readonly config: LayerConfig,
     { mlp, ...weights }: LayerWeights,
   ) {
-    for (const weight of Object.values<Tensor | undefined>(weights)) if (weight) keep(weight);
+    keep(weights);
     this.#weights = weights;
     this.#mlp =
       mlp.kind === 'dense' ? new DenseMlp(config.activation, mlp) : new SparseMlp(config.activation, mlp);

@@ -48,9 +48,7 @@ export class DenseMlp implements Mlp {
     private readonly activation: Activation,
     private readonly weights: DenseMlpWeights,
   ) {
-    for (const weight of [weights.gateUp, weights.gateUpBias, weights.down, weights.downBias]) {
-      if (weight) keep(weight);
-    }
+    keep(weights);
   }
 
   forward(x: Tensor, buffers: Workspace): void {

@@ -24,7 +24,7 @@ export class SparseMlp implements Mlp {
     private readonly activation: Activation,
     private readonly weights: SparseMlpWeights,
   ) {
-    for (const weight of [weights.router, weights.gateUp, weights.down]) keep(weight);
+    keep(weights);
   }
 
   forward(x: Tensor, { normed }: Workspace): void {

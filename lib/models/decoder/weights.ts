@@ -47,6 +47,17 @@ export function decoderForm(config: DecoderConfig, checkpoint: Checkpoint, prefi
   return { ...form, moe: { ...moe, layout: detectExpertLayout(checkpoint, hiddenSize, moe, prefixes) } };
 }
 
+/**
+ * A head that the checkpoint holds counts, whatever the config says: some classes of transformers declare it tied by
+ * default.
+ *
+ * @param heads names that a head of its own may have
+ */
+export function withOwnHead(form: DecoderForm, checkpoint: Checkpoint, heads: readonly string[]): DecoderForm {
+  const holds = heads.some((name) => checkpoint.has(name));
+  return { ...form, tieWordEmbeddings: form.tieWordEmbeddings && !holds };
+}
+
 const qkv = (layer: string, kind: string): string[] => ['q', 'k', 'v'].map((x) => `${layer}self_attn.${x}_proj.${kind}`);
 
 /** Names and shapes as Hugging Face decoders have them, under `model.`; vectors are float32, matrices `dtype`. */

@@ -12,7 +12,7 @@ import {
   weightSpec,
   type Loaded,
 } from '../blueprint.js';
-import { decoderWeightSpec, takeDecoderWeights, type DecoderForm, type DecoderWeights } from '../decoder/weights.js';
+import { decoderWeightSpec, takeDecoderWeights, withOwnHead, type DecoderWeights } from '../decoder/weights.js';
 import type { DeepseekVLConfig, SamConfig, SiglipConfig } from './config.js';
 import { weightNames, type SamNames, type SiglipNames, type WeightNames } from './weight-names.js';
 import type { VisionWeights } from './vision.js';
@@ -108,12 +108,6 @@ function blueprint({ text, vision, highRes }: DeepseekVLConfig, names: WeightNam
   };
 }
 
-/** A head that the checkpoint holds counts, whatever the config says: transformers' classes declare it tied by default. */
-function headForm(form: DecoderForm, checkpoint: Checkpoint): DecoderForm {
-  const holds = ['lm_head.weight', 'language_model.lm_head.weight'].some((name) => checkpoint.has(name));
-  return { ...form, tieWordEmbeddings: form.tieWordEmbeddings && !holds };
-}
-
 /**
  * Weights of a checkpoint in either layout. Matrices are `dtype`, vectors and positions float32.
  *
@@ -125,7 +119,7 @@ export function loadDeepseekVLWeights(
   dtype: 'float32' | 'bfloat16',
 ): { decoder: DecoderWeights; vision: VisionWeights } {
   const { text } = config;
-  const form = headForm(text.form, checkpoint);
+  const form = withOwnHead(text.form, checkpoint, ['lm_head.weight', 'language_model.lm_head.weight']);
   const names = weightNames(config);
   const slots = blueprint(config, names, dtype);
   return scope(() => {

@@ -16,7 +16,7 @@ import {
   decoderForm,
   decoderWeightSpec,
   takeDecoderWeights,
-  type DecoderForm,
+  withOwnHead,
   type DecoderWeights,
 } from '../decoder/weights.js';
 import type { InternVLConfig, InternVisionConfig } from './config.js';
@@ -140,15 +140,6 @@ function unused({ layout, vision, featureLayers }: InternVLConfig): RegExp[] {
 }
 
 /**
- * Whether the head is the embedding. Both configs declare it where checkpoints hold a head of their own (transformers
- * does by default): such a head counts.
- */
-function withHead(form: DecoderForm, checkpoint: Checkpoint, head: string): DecoderForm {
-  const holds = checkpoint.has(head) || checkpoint.has(`language_model.${head}`);
-  return { ...form, tieWordEmbeddings: form.tieWordEmbeddings && !holds };
-}
-
-/**
  * Weights of a checkpoint in either layout: transformers' at run time (`model.language_model.`, `model.vision_tower.`)
  * or as it saves them (`language_model.model.`, `vision_tower.`), or OpenGVLab's (`language_model.`, `vision_model.`,
  * `mlp1.`). Matrices are `dtype`, vectors float32.
@@ -161,11 +152,8 @@ export function loadInternVLWeights(
   dtype: 'float32' | 'bfloat16',
 ): { decoder: DecoderWeights; vision: VisionWeights } {
   const { text, internlm2 } = config;
-  const form = withHead(
-    decoderForm(text, checkpoint, decoderPrefixes),
-    checkpoint,
-    internlm2 ? 'output.weight' : 'lm_head.weight',
-  );
+  const head = internlm2 ? 'output.weight' : 'lm_head.weight';
+  const form = withOwnHead(decoderForm(text, checkpoint, decoderPrefixes), checkpoint, [head, `language_model.${head}`]);
   const blueprint = visionBlueprint(config, dtype);
   return scope(() => {
     const decoderSpec = internlm2 ? internlm2WeightSpec(text, form, dtype) : decoderWeightSpec(text, form, dtype);
