@@ -35,8 +35,10 @@ export class Variable {
  * read (the master itself, or its bfloat16 rounding, which the optimizer refreshes).
  */
 export class Parameter extends Variable {
+  /** Complete once {@link settleGrad} was called. */
   declare grad: Tensor;
   readonly compute: Tensor;
+  #gradIsZero = false;
 
   /** Takes over `master`. `trained: false` makes a parameter for inference: no gradient is held. */
   constructor(
@@ -48,6 +50,24 @@ export class Parameter extends Variable {
     super(keep(master), trained);
     this.compute = options.compute === 'bfloat16' ? keep(cast(master, 'bfloat16')) : master;
     if (trained) this.grad = keep(ops.zeros(master.shape, 'float32'));
+  }
+
+  /** Forgets the gradient. Nothing is written yet: the first product overwrites it. */
+  zeroGrad(): void {
+    this.#gradIsZero = true;
+  }
+
+  /** Whether the next product adds to the gradient rather than overwriting it; it has to be one or the other. */
+  accumulates(): boolean {
+    const adds = !this.#gradIsZero;
+    this.#gradIsZero = false;
+    return adds;
+  }
+
+  /** Writes the zeros of a gradient that nothing was added to. */
+  settleGrad(): Tensor {
+    if (!this.accumulates()) this.grad.fill(0);
+    return this.grad;
   }
 
   /** Replaces the weights. */
@@ -70,12 +90,61 @@ export interface ExtraKeyVariables {
   rows: Tensor;
 }
 
+/** Rows after which products of a weight's gradient gain nothing from waiting for more. */
+const enoughRows = 2048;
+
+/**
+ * Gradients of weights, dyᵀ·x, held back until many rows have come together: a step of the training-time test has few
+ * rows, and each product would read and write the whole gradient for them.
+ */
+class WeightGradients {
+  readonly #pending = new Map<Parameter, { dy: Tensor[]; x: Tensor[]; rows: number }>();
+  /** The last rows of x that were put together: the next weight often reads the same. */
+  #joined: { parts: Tensor[]; x: Tensor } | undefined;
+
+  /** Takes over `dy` [n, M]; `x` [n, K] has to live until {@link flush}. */
+  add(weight: Parameter, dy: Tensor, x: Tensor): void {
+    const pending = this.#pending.get(weight) ?? { dy: [], x: [], rows: 0 };
+    this.#pending.set(weight, pending);
+    pending.dy.push(dy);
+    pending.x.push(x);
+    pending.rows += x.shape[0]!;
+    if (pending.rows >= enoughRows) this.#multiply(weight);
+  }
+
+  flush(): void {
+    for (const weight of [...this.#pending.keys()]) this.#multiply(weight);
+    dispose(this.#joined?.x);
+    this.#joined = undefined;
+  }
+
+  #multiply(weight: Parameter): void {
+    const { dy, x } = this.#pending.get(weight)!;
+    this.#pending.delete(weight);
+    const rows = dy.length === 1 ? dy[0]! : ops.cat(dy, 0);
+    const options = { transposeA: true, out: weight.grad, accumulate: weight.accumulates() };
+    ops.matmul(rows, x.length === 1 ? x[0]! : this.#join(x), options);
+    dispose([rows, dy]);
+  }
+
+  #join(parts: Tensor[]): Tensor {
+    const joined = this.#joined;
+    if (joined?.parts.length === parts.length && parts.every((part, i) => part === joined.parts[i])) {
+      return joined.x;
+    }
+    dispose(joined?.x);
+    this.#joined = { parts, x: ops.cat(parts, 0) };
+    return this.#joined.x;
+  }
+}
+
 /**
  * Records operations and runs them backwards. Every method computes its value at once; with `record: false` nothing is
  * kept, so the same model code serves inference. Tensors belong to the surrounding `scope`.
  */
 export class Tape {
   readonly #nodes: (() => void)[] = [];
+  readonly #weightGradients = new WeightGradients();
 
   constructor(readonly record = true) {}
 
@@ -89,22 +158,20 @@ export class Tape {
     const { dtype } = weight.compute;
     const value = ops.matmul(x.operand(dtype), weight.compute, { transposeB: true });
     return this.#node(value, [x, weight], (dy) => {
-      const rounded = dtype === 'bfloat16' ? cast(dy, dtype) : dy;
-      if (weight.requiresGrad) {
-        ops.matmul(rounded, x.operand(dtype), { transposeA: true, out: weight.grad, accumulate: true });
-      }
+      const rounded = dtype === 'bfloat16' ? cast(dy, dtype) : reshape(dy, dy.shape);
       if (x.requiresGrad) {
         if (x.grad === undefined) x.grad = ops.matmul(rounded, weight.compute);
         else ops.matmul(rounded, weight.compute, { out: x.grad, accumulate: true });
       }
-      if (rounded !== dy) dispose(rounded);
+      if (weight.requiresGrad) this.#weightGradients.add(weight, rounded, x.operand(dtype));
+      else dispose(rounded);
     });
   }
 
   rmsNorm(x: Variable, weight: Parameter, eps: number): Variable {
     const value = ops.rmsNorm(x.value, weight.value, eps);
     return this.#node(value, [x, weight], (dy) => {
-      const dweight = weight.requiresGrad ? weight.grad : undefined;
+      const dweight = weight.requiresGrad ? weight.settleGrad() : undefined;
       x.accumulate(ops.rmsNormBackward(dy, x.value, weight.value, eps, dweight));
     });
   }
@@ -133,6 +200,26 @@ export class Tape {
       if (a.requiresGrad) a.accumulate(clone(narrow(dy, 1, 0, width)));
       if (b.requiresGrad) b.accumulate(clone(narrow(dy, 1, width, dy.shape[1]! - width)));
     });
+  }
+
+  /** Rows of all of them, one after the other. */
+  catRows(parts: readonly Variable[]): Variable {
+    if (parts.length === 1) return parts[0]!;
+    return this.#node(
+      ops.cat(
+        parts.map((part) => part.value),
+        0,
+      ),
+      parts,
+      (dy) => {
+        let row = 0;
+        for (const part of parts) {
+          const rows = part.value.shape[0]!;
+          if (part.requiresGrad) part.accumulate(clone(narrow(dy, 0, row, rows)));
+          row += rows;
+        }
+      },
+    );
   }
 
   /** Rows of x named by int32 ids, each at most once. */
@@ -193,36 +280,37 @@ export class Tape {
   }
 
   /**
-   * scale · Σ over rows of the soft cross-entropy between teacher rows and x·weightᵀ. Returns the unscaled sum and the
+   * Σ over rows of scales · soft cross-entropy between teacher rows and x·weightᵀ. Returns the unscaled losses and the
    * argmax of every row; the gradient is computed on the way, so nothing of width V is kept.
+   * @param scales float32 [n]; not read by a tape that does not record
    */
   linearSoftCrossEntropy(
     x: Variable,
     weight: Parameter,
     teacher: Tensor,
     teacherRows: Tensor,
-    scale: number,
-  ): { loss: number; argmax: Tensor } {
-    const dweight = this.record && weight.requiresGrad ? weight.grad : undefined;
-    const { loss, argmax, dx } = ops.linearSoftCrossEntropy(
+    scales: Tensor,
+  ): { losses: Tensor; argmax: Tensor } {
+    if (!this.record) return ops.linearSoftCrossEntropy(x.value, weight.compute, teacher, teacherRows);
+    const { losses, argmax, dx } = ops.linearSoftCrossEntropy(
       x.value,
       weight.compute,
       teacher,
       teacherRows,
-      scale,
-      dweight,
+      scales,
+      weight.requiresGrad ? weight.grad : undefined,
+      weight.requiresGrad && weight.accumulates(),
     );
-    if (this.record && x.requiresGrad) {
-      this.#nodes.push(() => {
-        x.accumulate(dx);
-      });
-    } else dispose(dx);
-    return { loss, argmax };
+    this.#nodes.push(() => {
+      x.accumulate(dx);
+    });
+    return { losses, argmax };
   }
 
   /** Runs the recorded operations backwards, from the losses to the parameters; the tape is empty afterwards. */
   backward(): void {
     for (let node = this.#nodes.pop(); node !== undefined; node = this.#nodes.pop()) node();
+    this.#weightGradients.flush();
   }
 
   #node(value: Tensor, inputs: readonly Variable[], backward: (dy: Tensor) => void): Variable {

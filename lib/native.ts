@@ -104,11 +104,13 @@ export interface AttentionGradients {
 }
 
 export interface SoftCrossEntropyResult {
-  /** Σ over rows of −Σ_v p(v) log q(v), not scaled. */
+  /** Σ of `losses`, in float64. */
   loss: number;
+  /** float32 [n]: −Σ_v p(v) log q(v) of every row, not scaled. */
+  losses: NativeTensor;
   /** int32 [n]: draft-vocabulary argmax of every row. */
   argmax: NativeTensor;
-  /** [n, H]: gradient of scale·loss with respect to x. */
+  /** [n, H]: gradient of Σ scale·losses with respect to x. */
   dx: NativeTensor;
 }
 
@@ -315,16 +317,25 @@ export interface Native {
   linearSoftmax(x: NativeTensor, weight: NativeTensor): NativeTensor;
   /**
    * Fused linear + soft cross-entropy, forward and backward in one pass over row chunks.
-   * x [n,H], weight [V,H], teacher float32 [R,V], teacherRows int32 [n]; dweight float32 [V,H] is added to.
+   * x [n,H], weight [V,H], teacher float32 [R,V], teacherRows int32 [n]; scale: one number, or float32 [n]; dweight
+   * float32 [V,H] is added to, or overwritten where `accumulate` is false.
    */
   linearSoftCrossEntropy(
     x: NativeTensor,
     weight: NativeTensor,
     teacher: NativeTensor,
     teacherRows: NativeTensor,
-    scale: number,
+    scale: number | NativeTensor,
     dweight: NativeTensor | undefined,
+    accumulate?: boolean,
   ): SoftCrossEntropyResult;
+  /** Without a scale: losses alone, and no gradient is computed. */
+  linearSoftCrossEntropy(
+    x: NativeTensor,
+    weight: NativeTensor,
+    teacher: NativeTensor,
+    teacherRows: NativeTensor,
+  ): Omit<SoftCrossEntropyResult, 'dx'>;
 
   // ---- optimizer
   /** √(Σ g²) over all tensors, accumulated in float64 in a fixed order. */

@@ -99,6 +99,7 @@ class Args {
     return convert::ToOptionalTensors(op_, name, info_[i]);
   }
   Dims Shape(size_t i, const char* name) const { return convert::ToDims(op_, name, info_[i]); }
+  bool IsNumber(size_t i) const { return info_[i].IsNumber(); }
   double Number(size_t i, const char* name) const { return convert::ToNumber(op_, name, info_[i]); }
   double Number(size_t i, const char* name, double fallback) const {
     return info_[i].IsUndefined() ? fallback : Number(i, name);

@@ -1,5 +1,6 @@
 #include "binding/args.h"
 #include "binding/modules.h"
+#include "core/ops.h"
 #include "core/vocabulary.h"
 
 namespace eyas {
@@ -24,13 +25,24 @@ Napi::Value LinearSoftmaxOp(const Napi::CallbackInfo& info) {
   return TensorWrap::Wrap(info.Env(), LinearSoftmax(args.Tensor(0, "x"), args.Tensor(1, "weight")));
 }
 
-// linearSoftCrossEntropy(x, weight, teacher, teacherRows, scale, dweight)
+// The gradient's factor of each row, given as one number or a tensor; absent where there is none.
+Tensor ScalesArgument(const Args& args, size_t index, int64_t n) {
+  if (!args.IsNumber(index)) return args.OptionalTensor(index, "scale");
+  const Tensor scales({n}, DType::kFloat32);
+  Fill(scales, args.Number(index, "scale"));
+  return scales;
+}
+
+// linearSoftCrossEntropy(x, weight, teacher, teacherRows, scale, dweight, accumulate = true)
 Napi::Value LinearSoftCrossEntropyOp(const Napi::CallbackInfo& info) {
   const Args args("linearSoftCrossEntropy", info);
-  const SoftCrossEntropyResult result = LinearSoftCrossEntropy(
-      args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Tensor(2, "teacher"), args.Tensor(3, "teacherRows"),
-      args.Number(4, "scale"), args.OptionalTensor(5, "dweight"));
-  Napi::Object record = Record(info.Env(), {{"argmax", result.argmax}, {"dx", result.dx}});
+  const Tensor teacher_rows = args.Tensor(3, "teacherRows");
+  const SoftCrossEntropyResult result =
+      LinearSoftCrossEntropy({args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Tensor(2, "teacher"),
+                              teacher_rows, ScalesArgument(args, 4, teacher_rows.size()),
+                              args.OptionalTensor(5, "dweight"), args.Bool(6, "accumulate", true)});
+  Napi::Object record = Record(info.Env(), {{"argmax", result.argmax}, {"losses", result.losses}});
+  if (result.dx.defined()) record.Set("dx", TensorWrap::Wrap(info.Env(), result.dx));
   record.Set("loss", result.loss);
   return record;
 }

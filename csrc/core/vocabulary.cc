@@ -117,27 +117,35 @@ Tensor LinearSoftmax(const Tensor& x, const Tensor& weight) {
   return out;
 }
 
-SoftCrossEntropyResult LinearSoftCrossEntropy(const Tensor& x, const Tensor& weight, const Tensor& teacher,
-                                              const Tensor& teacher_rows, double scale,
-                                              const Tensor& dweight) {
+SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args) {
   const char* op = "linearSoftCrossEntropy";
-  CheckLinear(op, x, weight);
-  const int64_t n = x.dim(0), features = x.dim(1), vocabulary = weight.dim(0);
+  const Tensor &weight = args.weight, &teacher = args.teacher;
+  CheckLinear(op, args.x, weight);
+  const int64_t n = args.x.dim(0), features = args.x.dim(1), vocabulary = weight.dim(0);
   ExpectDType(op, "teacher", teacher, DType::kFloat32);
   ExpectShape(op, "teacher", teacher, {-1, vocabulary});
   if (!teacher.ContiguousFrom(1)) Fail(op, "contiguous rows for teacher", teacher.ToString());
-  CheckTeacherRows(op, teacher_rows, n, teacher.dim(0));
-  if (dweight.defined()) {
-    ExpectDType(op, "dweight", dweight, DType::kFloat32);
-    ExpectShape(op, "dweight", dweight, {vocabulary, features});
-    ExpectContiguous(op, "dweight", dweight);
+  CheckTeacherRows(op, args.teacher_rows, n, teacher.dim(0));
+  const bool gradient = args.scales.defined();
+  if (gradient) {
+    ExpectDType(op, "scale", args.scales, DType::kFloat32);
+    ExpectShape(op, "scale", args.scales, {n});
+    ExpectContiguous(op, "scale", args.scales);
   }
-  const Tensor factor = Factor(x, weight);
-  const bool rounded = factor.dtype() == DType::kBFloat16;
+  if (args.dweight.defined()) {
+    if (!gradient) Fail(op, "scale with dweight", "none");
+    ExpectDType(op, "dweight", args.dweight, DType::kFloat32);
+    ExpectShape(op, "dweight", args.dweight, {vocabulary, features});
+    ExpectContiguous(op, "dweight", args.dweight);
+    if (n == 0 && !args.accumulate) Fill(args.dweight, 0);
+  }
+  const Tensor factor = Factor(args.x, weight);
+  const bool rounded = gradient && factor.dtype() == DType::kBFloat16;
   const int64_t chunk = ChunkRows(n, vocabulary);
   const Tensor buffer({chunk, vocabulary}, DType::kFloat32);
   const Tensor rounded_buffer = rounded ? Tensor({chunk, vocabulary}, DType::kBFloat16) : Tensor();
-  SoftCrossEntropyResult result{0.0, Tensor({n}, DType::kInt32), Tensor({n, features}, DType::kFloat32)};
+  SoftCrossEntropyResult result{0.0, Tensor({n}, DType::kFloat32), Tensor({n}, DType::kInt32),
+                                gradient ? Tensor({n, features}, DType::kFloat32) : Tensor()};
   std::vector<double> losses(n);
   for (int64_t row = 0; row < n; row += chunk) {
     const int64_t rows = std::min(chunk, n - row);
@@ -145,20 +153,25 @@ SoftCrossEntropyResult LinearSoftCrossEntropy(const Tensor& x, const Tensor& wei
     Logits(x_rows, weight, logits);
     const Tensor dlogits = rounded ? Rows(rounded_buffer, 0, rows) : logits;
     cpu::SoftCrossEntropy({logits.data<float>(), teacher.data<float>(), teacher.stride(0),
-                           teacher_rows.data<int32_t>() + row, rows, vocabulary, static_cast<float>(scale),
-                           losses.data() + row, result.argmax.data<int32_t>() + row,
+                           args.teacher_rows.data<int32_t>() + row, rows, vocabulary,
+                           gradient ? args.scales.data<float>() + row : nullptr, losses.data() + row,
+                           result.argmax.data<int32_t>() + row,
                            rounded ? dlogits.data<bfloat16>() : nullptr});
+    if (!gradient) continue;
     MatmulArgs to_x;
     to_x.out = Rows(result.dx, row, rows);
     Matmul(dlogits, weight, to_x);
-    if (!dweight.defined()) continue;
+    if (!args.dweight.defined()) continue;
     MatmulArgs to_weight;
     to_weight.transpose_a = true;
-    to_weight.out = dweight;
-    to_weight.accumulate = true;
+    to_weight.out = args.dweight;
+    to_weight.accumulate = args.accumulate || row > 0;
     Matmul(dlogits, x_rows, to_weight);
   }
-  for (const double loss : losses) result.loss += loss;
+  for (int64_t i = 0; i < n; ++i) {
+    result.losses.data<float>()[i] = static_cast<float>(losses[i]);
+    result.loss += losses[i];
+  }
   return result;
 }
 

@@ -18,15 +18,23 @@ Tensor LinearArgmax(const Tensor& x, const Tensor& weight);
 Tensor LinearSoftmax(const Tensor& x, const Tensor& weight);
 
 struct SoftCrossEntropyResult {
-  double loss;    // Σ over rows of −Σ_v p(v) log q(v), not scaled, summed in float64 in the order of rows
+  double loss;    // Σ of losses, summed in float64 in the order of rows
+  Tensor losses;  // float32 [N]: −Σ_v p(v) log q(v), not scaled
   Tensor argmax;  // int32 [N], of x · weightᵀ
-  Tensor dx;      // [N,H], gradient of scale · loss
+  Tensor dx;      // [N,H], gradient of Σ scales · losses; undefined without scales
 };
 
-// q = softmax(x · weightᵀ) against row teacher_rows[i] (int32 [N]) of teacher (float32 [R,V]). The gradient
-// of scale · loss with respect to the weights is added to dweight, float32 [V,H] or absent.
-SoftCrossEntropyResult LinearSoftCrossEntropy(const Tensor& x, const Tensor& weight, const Tensor& teacher,
-                                              const Tensor& teacher_rows, double scale,
-                                              const Tensor& dweight);
+struct SoftCrossEntropyArgs {
+  Tensor x;
+  Tensor weight;
+  Tensor teacher;       // float32 [R,V]
+  Tensor teacher_rows;  // int32 [N]
+  Tensor scales;        // float32 [N]; absent: no gradient is computed
+  Tensor dweight;       // float32 [V,H] or absent: receives the gradient of the weights
+  bool accumulate;      // adds to dweight instead of overwriting it
+};
+
+// q = softmax(x · weightᵀ) against row teacher_rows[i] of the teacher.
+SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args);
 
 }  // namespace eyas

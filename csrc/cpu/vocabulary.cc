@@ -48,8 +48,8 @@ EYAS_SIMD_CLONES void SoftmaxRow(float* x, int64_t n) {
   for (int64_t j = 0; j < n; ++j) x[j] *= inverse;
 }
 
-EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, float largest, float scale,
-                                        bfloat16* rounded) {
+EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, float largest,
+                                        const float* scale, bfloat16* rounded) {
   float total = 0.0f, teacher_total = 0.0f, product = 0.0f;
 #pragma omp simd reduction(+ : total, teacher_total, product)
   for (int64_t j = 0; j < n; ++j) {
@@ -59,15 +59,17 @@ EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, flo
     x[j] = Exp(shifted);
     total += x[j];
   }
-  const float weight = scale * teacher_total / total;
+  const double loss = static_cast<double>(teacher_total) * std::log(static_cast<double>(total)) - product;
+  if (scale == nullptr) return loss;
+  const float factor = *scale, weight = factor * teacher_total / total;
   if (rounded != nullptr) {
 #pragma omp simd
-    for (int64_t j = 0; j < n; ++j) rounded[j] = ToBFloat16(x[j] * weight - scale * p[j]);
+    for (int64_t j = 0; j < n; ++j) rounded[j] = ToBFloat16(x[j] * weight - factor * p[j]);
   } else {
 #pragma omp simd
-    for (int64_t j = 0; j < n; ++j) x[j] = x[j] * weight - scale * p[j];
+    for (int64_t j = 0; j < n; ++j) x[j] = x[j] * weight - factor * p[j];
   }
-  return static_cast<double>(teacher_total) * std::log(static_cast<double>(total)) - product;
+  return loss;
 }
 
 }  // namespace
@@ -93,9 +95,10 @@ void SoftCrossEntropy(const CrossEntropyRows& rows) {
       float largest = kNone;
       rows.argmax[i] = 0;
       UpdateRow(logits, rows.columns, 0, &largest, rows.argmax + i);
-      rows.loss[i] = CrossEntropyRow(logits, rows.teacher + rows.teacher_rows[i] * rows.teacher_stride,
-                                     rows.columns, largest, rows.scale,
-                                     rows.rounded == nullptr ? nullptr : rows.rounded + i * rows.columns);
+      rows.loss[i] =
+          CrossEntropyRow(logits, rows.teacher + rows.teacher_rows[i] * rows.teacher_stride, rows.columns,
+                          largest, rows.scales == nullptr ? nullptr : rows.scales + i,
+                          rows.rounded == nullptr ? nullptr : rows.rounded + i * rows.columns);
     }
   });
 }

@@ -27,10 +27,10 @@ struct CrossEntropyRows {
   const int32_t* teacher_rows;  // [rows]
   int64_t rows;
   int64_t columns;
-  float scale;
-  double* loss;       // [rows]: −Σ_v p(v) log q(v)
-  int32_t* argmax;    // [rows], of the logits
-  bfloat16* rounded;  // [rows, columns] or null
+  const float* scales;  // [rows], or null: the logits are left as exponentials
+  double* loss;         // [rows]: −Σ_v p(v) log q(v)
+  int32_t* argmax;      // [rows], of the logits
+  bfloat16* rounded;    // [rows, columns] or null
 };
 
 // Soft cross-entropy of each row and its gradient, scale · (q · Σp − p), written over the logits or, where

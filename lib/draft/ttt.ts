@@ -1,8 +1,7 @@
-import { Tape, type ExtraKeyVariables } from '../autograd.js';
-import { ops, scope, tensor, toInts, type Tensor } from '../tensor.js';
+import { Tape, type ExtraKeyVariables, type Variable } from '../autograd.js';
+import { ops, scope, tensor, toFloats, toInts, type Tensor } from '../tensor.js';
 import type { Eagle3Draft, StepKeys } from './eagle3.js';
 import { indexTensor, type DraftInputs } from './inputs.js';
-import type { StepRows } from './rows.js';
 import type { DraftVocabulary } from './vocabulary.js';
 
 /** Sums over the rows of one TTT step; they add up over batches. */
@@ -46,6 +45,13 @@ export function trainingTimeTest(
   });
 }
 
+/** Supervised rows of one TTT step, waiting for the head. */
+interface HeadRows {
+  step: number;
+  /** [|L[s]|, H]: before the final norm. */
+  hidden: Variable;
+}
+
 function forward(
   tape: Tape,
   context: TttContext,
@@ -53,20 +59,14 @@ function forward(
   lossScales: readonly number[] | undefined,
 ): StepMetrics[] {
   const { draft } = context;
-  const { plan, batch } = inputs;
-  const teacher = ops.linearSoftmax(inputs.teacherStates, context.teacherHead);
-  const alive = new Uint8Array(batch.inputIds.length).fill(1);
-  const metrics: StepMetrics[] = [];
+  const { plan } = inputs;
+  const head: HeadRows[] = [];
   let prefix: StepKeys | undefined;
   const diagonal: { keys: StepKeys; slots: Int32Array }[] = [];
   let hidden = tape.constant(inputs.features);
 
   for (const [s, rows] of plan.steps.entries()) {
-    const empty = { loss: 0, rows: 0, correct: 0, candidates: rows.candidates, chains: 0 };
-    if (rows.slots.length === 0) {
-      metrics.push(empty);
-      continue;
-    }
+    if (rows.slots.length === 0) break; // later steps have none either
     let attentionInput;
     if (s === 0) {
       // Keys and values for the whole prefix; queries, and everything after attention, for A[0] only.
@@ -97,49 +97,66 @@ function forward(
     };
     const queries = draft.queries(tape, attentionInput, tables);
     hidden = draft.layer(tape, hidden, queries, prefix!, ranges, extras);
-    if (rows.supervised.length === 0) {
-      metrics.push(empty);
-      alive.fill(0);
-      continue;
-    }
-    const supervised =
-      rows.supervised.length < rows.slots.length
-        ? tape.gatherRows(hidden, indexTensor(rows.supervised))
-        : hidden;
-    const { loss, argmax } = tape.linearSoftCrossEntropy(
-      draft.finalNorm(tape, supervised),
-      draft.lmHead.weight,
-      teacher,
-      indexTensor(rows.teacher),
-      lossScales?.[s] ?? 0,
-    );
-    const { correct, chains } = score(context.vocabulary, inputs, rows, toInts(argmax), alive);
-    metrics.push({ ...empty, loss, rows: rows.supervised.length, correct, chains });
+    const { length } = rows.supervised;
+    if (length === 0) continue;
+    const all = length === rows.slots.length;
+    head.push({ step: s, hidden: all ? hidden : tape.gatherRows(hidden, indexTensor(rows.supervised)) });
   }
-  return metrics;
+  return headLosses(tape, context, inputs, head, lossScales);
 }
 
-/** Counts right predictions, and the chains that are still unbroken; `alive` is updated in place. */
-function score(
-  vocabulary: DraftVocabulary,
+/**
+ * Head, loss and metrics of all steps at once: teacher forcing makes no step depend on another's logits, and the head's
+ * products are the step's largest.
+ */
+function headLosses(
+  tape: Tape,
+  context: TttContext,
   inputs: DraftInputs,
-  rows: StepRows,
-  choices: Int32Array,
-  alive: Uint8Array,
-): { correct: number; chains: number } {
-  let correct = 0;
-  let chains = 0;
-  const next = new Uint8Array(alive.length);
-  rows.supervised.forEach((row, i) => {
-    const right = vocabulary.targetIds[choices[i]!] === inputs.teacherChoices[rows.teacher[i]!];
-    if (!right) return;
-    correct += 1;
-    const slot = rows.slots[row]!;
-    next[slot] = alive[slot]!;
-    chains += next[slot];
-  });
-  alive.set(next);
-  return { correct, chains };
+  head: readonly HeadRows[],
+  lossScales: readonly number[] | undefined,
+): StepMetrics[] {
+  const { steps } = inputs.plan;
+  const metrics = steps.map(({ candidates }) => ({ loss: 0, rows: 0, correct: 0, candidates, chains: 0 }));
+  if (head.length === 0) return metrics;
+  const { draft } = context;
+  const counts = head.map(({ step }) => steps[step]!.supervised.length);
+  const total = counts.reduce((sum, count) => sum + count, 0);
+  const scales = new Float32Array(total);
+  const teacherRows = new Int32Array(total);
+  let at = 0;
+  for (const { step } of head) {
+    const { teacher } = steps[step]!;
+    teacherRows.set(teacher, at);
+    scales.fill(lossScales?.[step] ?? 0, at, (at += teacher.length));
+  }
+  const { losses, argmax } = tape.linearSoftCrossEntropy(
+    draft.finalNorm(tape, tape.catRows(head.map((rows) => rows.hidden))),
+    draft.lmHead.weight,
+    ops.linearSoftmax(inputs.teacherStates, context.teacherHead),
+    indexTensor(teacherRows),
+    tensor(scales, [total]),
+  );
+  const [loss, choices] = [toFloats(losses), toInts(argmax)];
+  let alive = new Uint8Array(inputs.batch.inputIds.length).fill(1);
+  at = 0;
+  for (const [s, rows] of steps.entries()) {
+    const next = new Uint8Array(alive.length);
+    const step = metrics[s]!;
+    step.rows = rows.supervised.length;
+    rows.supervised.forEach((row, i) => {
+      step.loss += loss[at]!;
+      const right = context.vocabulary.targetIds[choices[at]!] === inputs.teacherChoices[rows.teacher[i]!];
+      at += 1;
+      if (!right) return;
+      step.correct += 1;
+      const slot = rows.slots[row]!;
+      next[slot] = alive[slot]!;
+      step.chains += next[slot];
+    });
+    alive = next;
+  }
+  return metrics;
 }
 
 /** Input embeddings of the tokens `ahead` of the slots. */

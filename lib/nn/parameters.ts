@@ -36,7 +36,7 @@ export class ParameterSet {
   }
 
   zeroGrad(): void {
-    for (const parameter of this) parameter.grad.fill(0);
+    for (const parameter of this) parameter.zeroGrad();
   }
 
   dispose(): void {

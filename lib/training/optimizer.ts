@@ -27,7 +27,7 @@ export class AdamW {
 
   /** Global gradient norm over all parameters. */
   gradNorm(): number {
-    return ops.gradNorm(this.#parameters.map((p) => p.grad));
+    return ops.gradNorm(this.#parameters.map((p) => p.settleGrad()));
   }
 
   /** One update; gradients are multiplied by `gradScale` first. */
@@ -35,7 +35,7 @@ export class AdamW {
     this.steps += 1;
     ops.adamW(
       this.#parameters.map((p) => p.value),
-      this.#parameters.map((p) => p.grad),
+      this.#parameters.map((p) => p.settleGrad()),
       this.#m,
       this.#v,
       this.#parameters.map((p) => (p.compute === p.value ? undefined : p.compute)),
