@@ -253,7 +253,7 @@ export class Tape {
     });
   }
 
-  /** Attention over key ranges and extra keys; see `attention` of the addon. */
+  /** Attention over key ranges and extra keys, with products in `dtype`; see `attention` of the addon. */
   attention(
     q: Variable,
     k: Variable,
@@ -261,8 +261,10 @@ export class Tape {
     begin: Tensor,
     end: Tensor,
     extras: readonly ExtraKeyVariables[] = [],
+    dtype: 'float32' | 'bfloat16' = 'float32',
   ): Variable {
     const options = {
+      dtype,
       extras: extras.map((extra): ExtraKeys => ({ k: extra.k.value, v: extra.v.value, rows: extra.rows })),
     };
     const { out, lse } = ops.attention(q.value, k.value, v.value, begin, end, options);

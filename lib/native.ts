@@ -91,6 +91,11 @@ export interface AttentionOptions {
   /** Multiplies the scores; 1/sqrt(D) if absent. */
   scale?: number;
   extras?: ExtraKeys[];
+  /**
+   * bfloat16: products of more than 16 queries round both factors, where the processor multiplies that; sums and softmax
+   * stay float32. float32 if absent.
+   */
+  dtype?: 'float32' | 'bfloat16';
   /** Naive reference instead of the fused kernel. */
   plain?: boolean;
 }

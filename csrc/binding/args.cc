@@ -237,6 +237,8 @@ bool Options::Bool(const char* name, bool fallback) const {
 
 std::string Options::Text(const char* name) const { return convert::ToText(op_, name, Get(name)); }
 
+DType Options::ElementType(const char* name) const { return convert::ToDType(op_, name, Get(name)); }
+
 std::vector<double> Options::Numbers(const char* name) const {
   return convert::ToNumbers(op_, name, Get(name));
 }

@@ -63,6 +63,7 @@ class Options {
   int64_t Int(const char* name, std::optional<int64_t> fallback = std::nullopt) const;
   bool Bool(const char* name, bool fallback) const;
   std::string Text(const char* name) const;
+  eyas::DType ElementType(const char* name) const;
   std::vector<double> Numbers(const char* name) const;
   std::vector<int64_t> Ints(const char* name) const;
   // An array of objects; empty when absent.

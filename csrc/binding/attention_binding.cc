@@ -14,6 +14,7 @@ AttentionOptions ReadOptions(const Options& options) {
         {extra.RequiredTensor("k"), extra.RequiredTensor("v"), extra.RequiredTensor("rows")});
   }
   out.plain = options.Bool("plain", false);
+  if (options.Has("dtype")) out.rounded = options.ElementType("dtype") == DType::kBFloat16;
   out.out = options.OptionalTensor("out");
   return out;
 }

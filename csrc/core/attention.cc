@@ -4,6 +4,7 @@
 #include <string>
 
 #include "core/check.h"
+#include "core/runtime.h"
 #include "cpu/attention.h"
 
 namespace eyas {
@@ -61,6 +62,7 @@ cpu::AttentionInput Check(const char* op, const AttentionArguments& arguments) {
   input.kv_heads = kv_heads;
   input.head_dim = d;
   input.scale = static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(d))));
+  input.rounded = options.rounded && HasBFloat16Gemm();
   for (size_t e = 0; e < options.extras.size(); ++e) {
     const ExtraKeys& extra = options.extras[e];
     const std::string name = "extras[" + std::to_string(e) + "]";

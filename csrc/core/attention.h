@@ -18,6 +18,8 @@ struct AttentionOptions {
   std::optional<double> scale;  // 1/√D if absent
   std::vector<ExtraKeys> extras;
   bool plain = false;
+  // Products of more than a few queries round both factors to bfloat16 where the processor multiplies that.
+  bool rounded = false;
   Tensor out;  // written, if it is given, and returned as the result's
 };
 

@@ -11,6 +11,11 @@ namespace eyas::cpu {
 
 namespace {
 
+const BlockKernels& Kernels(const AttentionInput& in) {
+  const AttentionKernels& kernels = GetAttentionKernels();
+  return in.rounded ? kernels.rounded_blocks : kernels.blocks;
+}
+
 struct KeySpan {
   int64_t begin;
   int64_t end;
@@ -139,7 +144,7 @@ void BlockAttention(const AttentionInput& in, const AttentionOutput& output) {
   const ForwardTask task{in, output, k, v};
   const int64_t parts = PartsFor(in, blocks);
   const Tensor scratch({parts, ForwardScratch(in)}, DType::kFloat32);
-  const auto forward_block = GetAttentionKernels().forward_block;
+  const auto forward_block = Kernels(in).forward;
   // Every block writes its own rows, so it does not matter which thread takes which. Last blocks first:
   // causal ones are the longest.
   std::atomic<int64_t> left{static_cast<int64_t>(blocks.size())};
@@ -165,7 +170,7 @@ void BlockAttentionBackward(const AttentionInput& in, const AttentionBackwardInp
   const Tensor extra_ds({extras, in.n, in.heads}, DType::kFloat32);
   const BackwardTask task{in, back, k, v, gradients.dq, extra_p.data<float>(), extra_ds.data<float>()};
   const Tensor scratch({count, BackwardScratch(in)}, DType::kFloat32);
-  const auto backward_block = GetAttentionKernels().backward_block;
+  const auto backward_block = Kernels(in).backward;
   const int64_t head_floats = keys * RoundUp(in.head_dim, kMaxLanes);
   ParallelParts(count, count, [&](int64_t, int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {

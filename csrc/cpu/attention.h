@@ -33,6 +33,9 @@ struct AttentionInput {
   int64_t kv_heads;
   int64_t head_dim;
   float scale;
+  // Products of blocks with both factors in bfloat16, where the processor multiplies that; sums and softmax
+  // stay float32.
+  bool rounded = false;
   std::vector<AttentionExtra> extras;
 
   int64_t group() const { return heads / kv_heads; }

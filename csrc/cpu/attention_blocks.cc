@@ -42,8 +42,8 @@ int64_t ForwardScratch(const AttentionInput& in) {
 
 int64_t BackwardScratch(const AttentionInput& in) {
   const int64_t rows = BlockRows(in), width = RoundUp(in.head_dim, kMaxLanes);
-  // queries and dout transposed; queries, dout and dq; scores and their gradients; delta and lse
-  return rows * (2 * in.head_dim + 3 * width + 2 * kBlockKeys + 2);
+  // queries and dout transposed; queries, dout and dq; scores and (twice) their gradients; delta and lse
+  return rows * (2 * in.head_dim + 3 * width + 3 * kBlockKeys + 2);
 }
 
 int64_t DecodeScratch(const AttentionInput& in, int64_t keys) {
@@ -60,7 +60,7 @@ const float* PackedKeys::Panel(int64_t head, int64_t block) const {
 }
 
 const float* PackedKeys::Rows(int64_t head, int64_t block) const {
-  return rows.data<float>() + (head * blocks + block) * kBlockKeys * rows.dim(3);
+  return rows.data<float>() + (head * blocks + block) * rows.dim(2) * rows.dim(3);
 }
 
 PackedKeys PackKeys(const float* x, int64_t stride, const AttentionInput& in, int64_t begin, int64_t end,
@@ -70,26 +70,38 @@ PackedKeys PackKeys(const float* x, int64_t stride, const AttentionInput& in, in
   packed.first = begin / kBlockKeys * kBlockKeys;
   packed.blocks = (end - packed.first + kBlockKeys - 1) / kBlockKeys;
   const bool panels = packing != Packing::kRows, rows = packing != Packing::kPanels;
-  if (panels) packed.panels = Tensor({in.kv_heads, packed.blocks, d, kBlockKeys}, DType::kFloat32);
-  if (rows) packed.rows = Tensor({in.kv_heads, packed.blocks, kBlockKeys, width}, DType::kFloat32);
+  const int64_t depth = in.rounded ? 2 : 1, d_words = RoundUp(d, depth) / depth;
+  if (panels) packed.panels = Tensor({in.kv_heads, packed.blocks, d_words, kBlockKeys}, DType::kFloat32);
+  if (rows) packed.rows = Tensor({in.kv_heads, packed.blocks, kBlockKeys / depth, width}, DType::kFloat32);
   ParallelFor(in.kv_heads * packed.blocks, kBlockKeys * width, [&](int64_t from, int64_t to) {
     for (int64_t at = from; at < to; ++at) {
       const int64_t head = at / packed.blocks, first = packed.first + at % packed.blocks * kBlockKeys;
       const int64_t count = std::min(kBlockKeys, end - first);
       const float* source = x + first * stride + head * d;
       if (panels) {
-        float* out = packed.panels.data<float>() + at * d * kBlockKeys;
-        for (int64_t c = 0; c < d; ++c) {
-          for (int64_t j = 0; j < count; ++j) out[c * kBlockKeys + j] = source[j * stride + c];
-          std::fill(out + c * kBlockKeys + count, out + (c + 1) * kBlockKeys, 0.0f);
+        float* out = packed.panels.data<float>() + at * d_words * kBlockKeys;
+        for (int64_t c = 0; c < d_words; ++c) {
+          float* words = out + c * kBlockKeys;
+          for (int64_t j = 0; j < count; ++j) {
+            const float* value = source + j * stride + c * depth;
+            words[j] = in.rounded ? PairWord(value[0], c * 2 + 1 < d ? value[1] : 0.0f) : value[0];
+          }
+          std::fill(words + count, words + kBlockKeys, 0.0f);
         }
       }
       if (rows) {
-        float* out = packed.rows.data<float>() + at * kBlockKeys * width;
-        for (int64_t j = 0; j < kBlockKeys; ++j) {
+        float* out = packed.rows.data<float>() + at * kBlockKeys / depth * width;
+        for (int64_t j = 0; j < kBlockKeys; j += depth, out += width) {
           const int64_t features = j < count ? d : 0;
-          std::copy(source + j * stride, source + j * stride + features, out + j * width);
-          std::fill(out + j * width + features, out + (j + 1) * width, 0.0f);
+          const float* value = source + j * stride;
+          if (in.rounded) {
+            const float* next = value + stride;
+            for (int64_t c = 0; c < features; ++c)
+              out[c] = PairWord(value[c], j + 1 < count ? next[c] : 0.0f);
+          } else {
+            std::copy(value, value + features, out);
+          }
+          std::fill(out + features, out + width, 0.0f);
         }
       }
     }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstdint>
+#include <cstring>
 #include <vector>
 
 #include "core/tensor.h"
@@ -38,8 +39,8 @@ std::vector<QueryBlock> MakeQueryBlocks(const AttentionInput& input);
 struct PackedKeys {
   int64_t first;   // multiple of kBlockKeys
   int64_t blocks;  // per head
-  Tensor panels;   // [kv_heads, blocks, head_dim, kBlockKeys]
-  Tensor rows;     // [kv_heads, blocks, kBlockKeys, padded head_dim]
+  Tensor panels;   // [kv_heads, blocks, words of head_dim, kBlockKeys]
+  Tensor rows;     // [kv_heads, blocks, words of kBlockKeys, padded head_dim]
 
   const float* Panel(int64_t head, int64_t block) const;
   const float* Rows(int64_t head, int64_t block) const;
@@ -47,7 +48,16 @@ struct PackedKeys {
 
 enum class Packing { kPanels, kRows, kBoth };
 
-// Packs keys begin ≤ j < end of x [m, kv_heads, head_dim].
+// Two values in bfloat16 in the bits of a float, the first in the low half.
+inline float PairWord(float low, float high) {
+  const bfloat16 halves[2] = {ToBFloat16(low), ToBFloat16(high)};
+  float word;
+  std::memcpy(&word, halves, sizeof(word));
+  return word;
+}
+
+// Packs keys begin ≤ j < end of x [m, kv_heads, head_dim]. A word is a value, or, where products round, a
+// pair of neighbours in bfloat16.
 PackedKeys PackKeys(const float* x, int64_t stride, const AttentionInput& input, int64_t begin, int64_t end,
                     Packing packing);
 
@@ -69,12 +79,18 @@ struct BackwardTask {
   float* extra_ds;
 };
 
-// One instruction set's kernels. Sizes of scratch are in floats.
-struct AttentionKernels {
-  void (*forward_block)(const ForwardTask& task, const QueryBlock& block, float* scratch);
+// Sizes of scratch are in floats.
+struct BlockKernels {
+  void (*forward)(const ForwardTask& task, const QueryBlock& block, float* scratch);
   // Adds to dk, dv [blocks · kBlockKeys, padded head_dim] of the block's key-value head.
-  void (*backward_block)(const BackwardTask& task, const QueryBlock& block, float* dk, float* dv,
-                         float* scratch);
+  void (*backward)(const BackwardTask& task, const QueryBlock& block, float* dk, float* dv, float* scratch);
+};
+
+// One instruction set's kernels.
+struct AttentionKernels {
+  BlockKernels blocks;
+  // With bfloat16 products; the same as `blocks` where the processor has none.
+  BlockKernels rounded_blocks;
   // Queries first ≤ i < last of one key-value head.
   void (*decode)(const AttentionInput& input, const AttentionOutput& output, int64_t kv_head, int64_t first,
                  int64_t last, float* scratch);

@@ -3,6 +3,10 @@
 #include <cstring>
 #include <limits>
 
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
 #include "cpu/attention_blocks.h"
 #include "cpu/simd.h"
 
@@ -12,6 +16,17 @@
 namespace eyas::cpu {
 
 namespace {
+
+#pragma GCC push_options
+#pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx512bf16,avx2,fma,prefer-vector-width=512")
+namespace avx512_bf16 {
+#define EYAS_LANES 16
+#define EYAS_BF16
+#include "cpu/attention_kernels.inc"
+#undef EYAS_BF16
+#undef EYAS_LANES
+}  // namespace avx512_bf16
+#pragma GCC pop_options
 
 #pragma GCC push_options
 #pragma GCC target("avx512f,avx512bw,avx512dq,avx512vl,avx2,fma,prefer-vector-width=512")
@@ -40,16 +55,15 @@ namespace generic {
 }  // namespace
 
 const AttentionKernels& GetAttentionKernels() {
-  static const AttentionKernels kAvx512 = {avx512::ForwardBlock, avx512::BackwardBlock, avx512::Decode};
-  static const AttentionKernels kAvx2 = {avx2::ForwardBlock, avx2::BackwardBlock, avx2::Decode};
-  static const AttentionKernels kGeneric = {generic::ForwardBlock, generic::BackwardBlock, generic::Decode};
-  static const AttentionKernels& chosen =
-      __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-              __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")
-          ? kAvx512
-      : __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? kAvx2
-                                                                        : kGeneric;
-  return chosen;
+  static const AttentionKernels kernels = [] {
+    if (__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+        __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl")) {
+      return __builtin_cpu_supports("avx512bf16") ? avx512_bf16::Kernels() : avx512::Kernels();
+    }
+    return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") ? avx2::Kernels()
+                                                                           : generic::Kernels();
+  }();
+  return kernels;
 }
 
 }  // namespace eyas::cpu

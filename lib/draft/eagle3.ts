@@ -180,7 +180,8 @@ export class Eagle3Draft {
     ranges: { begin: Tensor; end: Tensor },
     extras: readonly ExtraKeyVariables[] = [],
   ): Variable {
-    const attended = tape.attention(q, prefix.k, prefix.v, ranges.begin, ranges.end, extras);
+    const { compute } = this.parameters.options;
+    const attended = tape.attention(q, prefix.k, prefix.v, ranges.begin, ranges.end, extras, compute);
     const residual = tape.add(hidden, this.#o.forward(tape, tape.mergeHeads(attended)));
     return tape.add(residual, this.#mlp.forward(tape, this.#postNorm.forward(tape, residual)));
   }
