@@ -15,6 +15,9 @@ namespace {
 
 // Smaller tensors are not worth a call into V8's accounting.
 constexpr size_t kReportedBytes = 64 << 10;
+// The collector hears of a part of them only: scopes release almost all tensors, and it starts a cycle for every
+// few dozen megabytes that come, though they have gone since.
+constexpr size_t kReportedShare = 16;
 
 std::atomic<int64_t> live_handles{0};
 
@@ -96,7 +99,7 @@ TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Tensor
   data->handles.insert(this);
   live_handles.fetch_add(1);
   if (tensor_.UniqueStorage() && tensor_.storage_bytes() >= kReportedBytes) {
-    reported_bytes_ = static_cast<int64_t>(tensor_.storage_bytes());
+    reported_bytes_ = static_cast<int64_t>(tensor_.storage_bytes() / kReportedShare);
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_bytes_);
   }
 }
