@@ -15,8 +15,8 @@ namespace {
 
 // Smaller tensors are not worth a call into V8's accounting.
 constexpr size_t kReportedBytes = 64 << 10;
-// The collector hears of a part of them only: scopes release almost all tensors, and it starts a cycle for every
-// few dozen megabytes that come, though they have gone since.
+// The collector hears of a part of them only: scopes release almost all tensors, and it starts a cycle for
+// every few dozen megabytes that come, though they have gone since.
 constexpr size_t kReportedShare = 16;
 
 std::atomic<int64_t> live_handles{0};

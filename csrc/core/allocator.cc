@@ -100,9 +100,13 @@ class SmallBlocks {
   std::array<std::vector<void*>, kClasses> kept_;
 };
 
+// Beyond what was once in use, a quarter of it, but not more than this, is kept: not all sizes are in use at
+// once.
+constexpr size_t kMostSlack = size_t{1} << 30;
+
 // A fresh page costs as much to touch as a small product to compute, and a training step asks for the same
-// sizes again and again. Blocks in use and blocks kept together never exceed what was once in use, so keeping
-// them raises no peak; the least recently used go first.
+// sizes again and again. Blocks in use and blocks kept together exceed what was once in use by no more than
+// the slack; the least recently used go first.
 class LargeBlocks {
  public:
   void* Take(size_t size) {
@@ -118,7 +122,7 @@ class LargeBlocks {
       kept_ -= size;
       return block;
     }
-    Shrink(most_used_);
+    Shrink(most_used_ + std::min(most_used_ / 4, kMostSlack));
     void* block = FromSystem(size);
     if (block == nullptr) {
       Shrink(0);

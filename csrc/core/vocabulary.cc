@@ -17,7 +17,7 @@ namespace {
 constexpr int64_t kArgmaxRows = 256;
 constexpr int64_t kArgmaxColumns = 4096;
 // Floats of products that are held at a time where a whole row is needed.
-constexpr int64_t kChunkFloats = 4 << 20;
+constexpr int64_t kChunkFloats = 8 << 20;
 
 int64_t ChunkRows(int64_t n, int64_t vocabulary) {
   return std::max<int64_t>(
