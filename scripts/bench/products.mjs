@@ -46,28 +46,39 @@ function list(config, steps, rows) {
   } = config;
   const products = [];
   const add = (m, k, n, count = 1) => products.push({ m, k, n, count });
-  /** Forward, gradient of the input, gradient of the weight. */
-  const trained = (m, k, n, inputGradient = true) => {
+  const sum = (values) => values.reduce((total, value) => total + value, 0);
+  // Forward and gradient of the input, step by step.
+  const through = (m, k, n) => {
     add(m, k, n);
-    if (inputGradient) add(m, n, k);
-    add(n, m, k);
+    add(m, n, k);
   };
+  const kv = [rows.prefix, ...rows.active.slice(1)];
+  const supervised = sum(rows.supervised);
   add(rows.teacher, h, rows.vocab); // argmax
   add(rows.teacher, h, draftVocabSize); // distribution
-  trained(rows.prefix, config.numAuxHiddenStates * h, h, false);
+  add(rows.prefix, config.numAuxHiddenStates * h, h);
+  const group = numHeads / numKeyValueHeads;
   for (let s = 0; s < steps; s++) {
     const n = rows.active[s];
-    const kv = s === 0 ? rows.prefix : n;
-    trained(n, 2 * h, numHeads * d);
-    trained(kv, 2 * h, numKeyValueHeads * d);
-    trained(kv, 2 * h, numKeyValueHeads * d);
-    trained(n, numHeads * d, h);
-    trained(n, h, i);
-    trained(n, h, i);
-    trained(n, i, h);
-    trained(rows.supervised[s], h, draftVocabSize);
-    // Scores and values forward, five products backward, per head.
-    add(n, d, Math.round(rows.averageKeys), 7 * numHeads);
+    through(n, 2 * h, numHeads * d);
+    through(kv[s], 2 * h, numKeyValueHeads * d);
+    through(kv[s], 2 * h, numKeyValueHeads * d);
+    through(n, numHeads * d, h);
+    through(n, h, i);
+    through(n, h, i);
+    through(n, i, h);
+    // Scores and values forward, five products backward, per head of keys.
+    add(n * group, d, Math.round(rows.averageKeys), 7 * numKeyValueHeads);
   }
+  through(supervised, h, draftVocabSize);
+  // Gradients of the weights, over the rows of all steps.
+  const active = sum(rows.active);
+  add(config.numAuxHiddenStates * h, rows.prefix, h);
+  add(numHeads * d, active, 2 * h);
+  add(numKeyValueHeads * d, sum(kv), 2 * h, 2);
+  add(h, active, numHeads * d);
+  add(i, active, h, 2);
+  add(h, active, i);
+  add(draftVocabSize, supervised, h);
   return products;
 }
