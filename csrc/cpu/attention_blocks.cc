@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "core/parallel.h"
+#include "cpu/simd.h"
 
 namespace eyas::cpu {
 
@@ -12,6 +13,64 @@ namespace {
 int64_t BlockQueries(const AttentionInput& in) { return std::max<int64_t>(1, kBlockRows / in.group()); }
 
 int64_t BlockRows(const AttentionInput& in) { return RoundUp(BlockQueries(in) * in.group(), kMaxLanes); }
+
+// x [n] in bfloat16.
+EYAS_SIMD_CLONES void Round(const float* x, int64_t n, bfloat16* out) {
+  for (int64_t c = 0; c < n; ++c) out[c] = ToBFloat16(x[c]);
+}
+
+// Words whose low halves are `low` and whose high halves are `high`, or zero without it.
+EYAS_SIMD_CLONES void PairRows(const bfloat16* low, const bfloat16* high, int64_t n, uint32_t* out) {
+  if (high == nullptr) {
+    for (int64_t c = 0; c < n; ++c) out[c] = low[c].bits;
+  } else {
+    for (int64_t c = 0; c < n; ++c) out[c] = low[c].bits | static_cast<uint32_t>(high[c].bits) << 16;
+  }
+}
+
+// out [words, kBlockKeys] from the words of each key; zero past `count` keys.
+EYAS_SIMD_CLONES void Transpose(const uint32_t* x, int64_t stride, int64_t count, int64_t words,
+                                uint32_t* out) {
+  for (int64_t c = 0; c < words; ++c, out += kBlockKeys) {
+    for (int64_t j = 0; j < count; ++j) out[j] = x[j * stride + c];
+    for (int64_t j = count; j < kBlockKeys; ++j) out[j] = 0;
+  }
+}
+
+// One block of keys x, `stride` apart; panels and rows are as in PackedKeys, or null.
+void PackBlock(const float* x, int64_t stride, int64_t count, int64_t d, float* panels, float* rows) {
+  const int64_t width = RoundUp(d, kMaxLanes);
+  if (panels != nullptr) {
+    Transpose(reinterpret_cast<const uint32_t*>(x), stride, count, d, reinterpret_cast<uint32_t*>(panels));
+  }
+  if (rows == nullptr) return;
+  for (int64_t j = 0; j < kBlockKeys; ++j, rows += width) {
+    const int64_t features = j < count ? d : 0;
+    std::copy(x + j * stride, x + j * stride + features, rows);
+    std::fill(rows + features, rows + width, 0.0f);
+  }
+}
+
+// The same with words of pairs; `rounded` has room for a block in bfloat16 of an even width.
+void PackBlockPairs(const float* x, int64_t stride, int64_t count, int64_t d, bfloat16* rounded,
+                    float* panels, float* rows) {
+  const int64_t width = RoundUp(d, kMaxLanes), even = RoundUp(d, 2);
+  for (int64_t j = 0; j < count; ++j) {
+    Round(x + j * stride, d, rounded + j * even);
+    if (even > d) rounded[j * even + d] = {0};
+  }
+  if (panels != nullptr) {
+    Transpose(reinterpret_cast<const uint32_t*>(rounded), even / 2, count, even / 2,
+              reinterpret_cast<uint32_t*>(panels));
+  }
+  if (rows == nullptr) return;
+  for (int64_t j = 0; j < kBlockKeys; j += 2, rows += width) {
+    const int64_t features = j < count ? d : 0;
+    const bfloat16* low = rounded + j * even;
+    PairRows(low, j + 1 < count ? low + even : nullptr, features, reinterpret_cast<uint32_t*>(rows));
+    std::fill(rows + features, rows + width, 0.0f);
+  }
+}
 
 }  // namespace
 
@@ -74,35 +133,17 @@ PackedKeys PackKeys(const float* x, int64_t stride, const AttentionInput& in, in
   if (panels) packed.panels = Tensor({in.kv_heads, packed.blocks, d_words, kBlockKeys}, DType::kFloat32);
   if (rows) packed.rows = Tensor({in.kv_heads, packed.blocks, kBlockKeys / depth, width}, DType::kFloat32);
   ParallelFor(in.kv_heads * packed.blocks, kBlockKeys * width, [&](int64_t from, int64_t to) {
+    std::vector<bfloat16> rounded(in.rounded ? kBlockKeys * d_words * 2 : 0);
     for (int64_t at = from; at < to; ++at) {
       const int64_t head = at / packed.blocks, first = packed.first + at % packed.blocks * kBlockKeys;
       const int64_t count = std::min(kBlockKeys, end - first);
       const float* source = x + first * stride + head * d;
-      if (panels) {
-        float* out = packed.panels.data<float>() + at * d_words * kBlockKeys;
-        for (int64_t c = 0; c < d_words; ++c) {
-          float* words = out + c * kBlockKeys;
-          for (int64_t j = 0; j < count; ++j) {
-            const float* value = source + j * stride + c * depth;
-            words[j] = in.rounded ? PairWord(value[0], c * 2 + 1 < d ? value[1] : 0.0f) : value[0];
-          }
-          std::fill(words + count, words + kBlockKeys, 0.0f);
-        }
-      }
-      if (rows) {
-        float* out = packed.rows.data<float>() + at * kBlockKeys / depth * width;
-        for (int64_t j = 0; j < kBlockKeys; j += depth, out += width) {
-          const int64_t features = j < count ? d : 0;
-          const float* value = source + j * stride;
-          if (in.rounded) {
-            const float* next = value + stride;
-            for (int64_t c = 0; c < features; ++c)
-              out[c] = PairWord(value[c], j + 1 < count ? next[c] : 0.0f);
-          } else {
-            std::copy(value, value + features, out);
-          }
-          std::fill(out + features, out + width, 0.0f);
-        }
+      float* to_panels = panels ? packed.panels.data<float>() + at * d_words * kBlockKeys : nullptr;
+      float* to_rows = rows ? packed.rows.data<float>() + at * kBlockKeys / depth * width : nullptr;
+      if (in.rounded) {
+        PackBlockPairs(source, stride, count, d, rounded.data(), to_panels, to_rows);
+      } else {
+        PackBlock(source, stride, count, d, to_panels, to_rows);
       }
     }
   });
