@@ -35,6 +35,11 @@ const packed: Ranges = (n, _, draws) => {
   }
   return ranges;
 };
+/** As `packed`, but the first row sees keys from `first` on: ranges begin and end at odd keys. */
+const packedFrom =
+  (first: number): Ranges =>
+  (n, m, draws) =>
+    packed(n, m, draws).map(([begin, end]) => [begin + first, Math.min(m, end + first)]);
 /** Any bounds: about half of the ranges are empty. */
 const scattered: Ranges = (n, m, draws) =>
   Array.from({ length: n }, () => [draws.int(0, m + 1), draws.int(0, m + 1)]);
@@ -197,39 +202,74 @@ function makeProblem({ n, m, heads, kvHeads, d, ranges, extras, seed }: Case, sc
   };
 }
 
-function checkProblem(problem: Problem, plain: boolean): void {
+function checkProblem(problem: Problem, variant: AttentionOptions, tolerance = 1e-5): void {
   const { q, k, v, begin, end, dout, expected } = problem;
-  const options = { ...problem.options, plain };
+  const options = { ...problem.options, ...variant };
   const { out, lse } = ops.attention(q, k, v, begin, end, options);
   expect(out.shape).toEqual(q.shape);
   expect(lse.shape).toEqual(q.shape.slice(0, 2));
-  expectClose(toFloats(out), expected.out, 1e-5, 'out');
-  expectClose(toFloats(lse), expected.lse, 1e-5, 'lse');
+  expectClose(toFloats(out), expected.out, tolerance, 'out');
+  expectClose(toFloats(lse), expected.lse, tolerance, 'lse');
   const gradients = ops.attentionBackward(dout, q, k, v, out, lse, begin, end, options);
   expect(gradients.dk.shape).toEqual(k.shape);
-  expectClose(toFloats(gradients.dq), expected.dq, 1e-5, 'dq');
+  expectClose(toFloats(gradients.dq), expected.dq, tolerance, 'dq');
   [gradients, ...gradients.extras].forEach(({ dk, dv }, source) => {
-    expectClose(toFloats(dk), expected.keys[source]!.dk, 1e-5, `dk of source ${source}`);
-    expectClose(toFloats(dv), expected.keys[source]!.dv, 1e-5, `dv of source ${source}`);
+    expectClose(toFloats(dk), expected.keys[source]!.dk, tolerance, `dk of source ${source}`);
+    expectClose(toFloats(dv), expected.keys[source]!.dv, tolerance, `dv of source ${source}`);
   });
 }
 
 describe('attention', () => {
   it.each(cases)('equals the float64 reference, forward and backward: $name', (testCase) => {
     scope(() => {
-      checkProblem(makeProblem(testCase), false);
+      checkProblem(makeProblem(testCase), {});
     });
   });
 
   it.each(cases)('has a plain form that equals the reference: $name', (testCase) => {
     scope(() => {
-      checkProblem(makeProblem(testCase), true);
+      checkProblem(makeProblem(testCase), { plain: true });
+    });
+  });
+
+  it.each([
+    ...cases,
+    {
+      name: 'an odd width',
+      n: 43,
+      m: 58,
+      heads: 4,
+      kvHeads: 2,
+      d: 9,
+      ranges: packedFrom(15),
+      extras: 2,
+      seed: 15,
+    },
+  ])('with bfloat16 products equals the reference to the precision of bfloat16: $name', (testCase) => {
+    scope(() => {
+      checkProblem(makeProblem(testCase), { dtype: 'bfloat16' }, 2e-2);
+    });
+  });
+
+  it('rounds to bfloat16 where it is asked to, the processor multiplies it, and queries are many', () => {
+    scope(() => {
+      for (const [index, few] of [
+        [0, false],
+        [11, true],
+      ] as const) {
+        const { q, k, v, begin, end, options } = makeProblem(cases[index]!);
+        const run = (dtype: 'float32' | 'bfloat16') =>
+          toFloats(ops.attention(q, k, v, begin, end, { ...options, dtype }).out);
+        const same = few || !native.info().bfloat16Gemm;
+        if (same) expect(run('bfloat16')).toEqual(run('float32'));
+        else expect(run('bfloat16')).not.toEqual(run('float32'));
+      }
     });
   });
 
   it('survives scores far outside the range of exp', () => {
     scope(() => {
-      checkProblem(makeProblem(cases[0]!, 30), true);
+      checkProblem(makeProblem(cases[0]!, 30), { plain: true });
       const { q, k, v, begin, end, expected } = makeProblem(cases[0]!, 30);
       const { out } = ops.attention(q, k, v, begin, end, { scale: 30 });
       expectClose(toFloats(out), expected.out, 1e-4, 'out');
@@ -465,7 +505,7 @@ it('leaves no tensor behind', () => {
   const before = native.memory();
   const problem = scope(() => makeProblem(cases[3]!));
   scope(() => {
-    checkProblem(problem, false);
+    checkProblem(problem, {});
   });
   dispose([
     problem.q,

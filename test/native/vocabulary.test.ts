@@ -251,6 +251,74 @@ describe('linearSoftCrossEntropy', () => {
     });
   });
 
+  it('scales every row by its own factor', () => {
+    scope(() => {
+      const shape: [number, number, number] = [30, 8, 64];
+      const { x, weight, teacher, teacherRows } = setUp(shape, 'float32');
+      const scales = Float32Array.from({ length: 30 }, (_, i) => (i < 12 ? 0.5 : 2));
+      const dweight = ops.zeros([64, 8], 'float32');
+      const all = ops.linearSoftCrossEntropy(x, weight, teacher, teacherRows, tensor(scales, [30]), dweight);
+      const expected = ops.zeros([64, 8], 'float32');
+      const parts = [
+        { first: 0, count: 12, scale: 0.5 },
+        { first: 12, count: 18, scale: 2 },
+      ].map(({ first, count, scale }) =>
+        ops.linearSoftCrossEntropy(
+          narrow(x, 0, first, count),
+          weight,
+          teacher,
+          narrow(teacherRows, 0, first, count),
+          scale,
+          expected,
+        ),
+      );
+      expectClose(
+        toFloats(all.dx),
+        parts.flatMap(({ dx }) => [...toFloats(dx)]),
+        1e-6,
+        'dx',
+      );
+      expectClose(toFloats(dweight), toFloats(expected), 1e-6, 'dweight');
+      expectClose(
+        toFloats(all.losses),
+        parts.flatMap(({ losses }) => [...toFloats(losses)]),
+        1e-6,
+        'losses',
+      );
+      expectClose([all.loss], [toFloats(all.losses).reduce((sum, loss) => sum + loss, 0)], 1e-6, 'loss');
+    });
+  });
+
+  it.each(dtypes)('computes no gradient without a scale: %s', (dtype) => {
+    scope(() => {
+      const { x, weight, teacher, teacherRows } = setUp([70, 16, 100], dtype);
+      const { losses, argmax, ...rest } = ops.linearSoftCrossEntropy(x, weight, teacher, teacherRows);
+      const whole = ops.linearSoftCrossEntropy(x, weight, teacher, teacherRows, 1, undefined);
+      expect(toFloats(losses)).toEqual(toFloats(whole.losses));
+      expect(toInts(argmax)).toEqual(toInts(whole.argmax));
+      expect(Object.keys(rest)).toEqual(['loss']);
+      const call = ops.linearSoftCrossEntropy as (...args: unknown[]) => unknown;
+      expect(() => call(x, weight, teacher, teacherRows, undefined, weight)).toThrow(
+        '[linearSoftCrossEntropy] expected scale with dweight, received none',
+      );
+    });
+  });
+
+  it('overwrites dweight where it is told to', () => {
+    scope(() => {
+      // More rows than a chunk holds: only the first chunk overwrites.
+      const shape: [number, number, number] = [300, 8, 64000];
+      const { x, weight, teacher, teacherRows } = setUp(shape, 'float32');
+      const [added, overwritten] = [0, NaN].map((value) => {
+        const dweight = ops.zeros([shape[2], shape[1]], 'float32');
+        dweight.fill(value);
+        ops.linearSoftCrossEntropy(x, weight, teacher, teacherRows, 1, dweight, value === 0);
+        return toFloats(dweight);
+      });
+      expectClose(overwritten!, added!, 1e-6, 'dweight');
+    });
+  });
+
   it('adds to dweight', () => {
     scope(() => {
       const shape: [number, number, number] = [20, 8, 64];
