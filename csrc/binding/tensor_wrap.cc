@@ -43,24 +43,26 @@ Napi::Value CopyToArray(Napi::Env env, const Tensor& tensor) {
 }  // namespace
 
 void TensorWrap::Init(Napi::Env env, Napi::Object exports) {
-  const Napi::Function tensor_class =
-      DefineClass(env, "NativeTensor",
-                  {
-                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Shape>>("shape"),
-                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DTypeOfTensor>>("dtype"),
-                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Size>>("size"),
-                      InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Disposed>>("disposed"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Narrow>>("narrow"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Reshape>>("reshape"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Transpose>>("transpose"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Alias>>("alias"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Cast>>("cast"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Clone>>("clone"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::CopyFrom>>("copyFrom"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Fill>>("fill"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::ToTypedArray>>("toTypedArray"),
-                      InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Dispose>>("dispose"),
-                  });
+  // As in a class of JavaScript: a profiler may wrap them.
+  constexpr napi_property_attributes kMethod = napi_default_method;
+  const Napi::Function tensor_class = DefineClass(
+      env, "NativeTensor",
+      {
+          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Shape>>("shape"),
+          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DTypeOfTensor>>("dtype"),
+          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Size>>("size"),
+          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Disposed>>("disposed"),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Narrow>>("narrow", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Reshape>>("reshape", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Transpose>>("transpose", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Alias>>("alias", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Cast>>("cast", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Clone>>("clone", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::CopyFrom>>("copyFrom", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Fill>>("fill", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::ToTypedArray>>("toTypedArray", kMethod),
+          InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Dispose>>("dispose", kMethod),
+      });
   auto* data = new AddonData();
   data->tensor_class = Napi::Persistent(tensor_class);
   env.SetInstanceData(data);

@@ -1,7 +1,7 @@
 // The matrix products of a TTT optimizer step: what compacted rows need, and what all rows of all steps would.
 
-import { pack } from '../../dist/data/packing.js';
-import { candidateRows } from '../../dist/draft/rows.js';
+import { pack } from '../../../dist/data/packing.js';
+import { candidateRows } from '../../../dist/draft/rows.js';
 
 /**
  * @returns {{ compact: Product[], dense: Product[] }} each product is [m,k]·[k,n], `count` times, forward and backward

@@ -1,0 +1,38 @@
+// Time inside the addon. Import this before anything that calls it: the functions are wrapped in place.
+
+import { native } from '../../../dist/native.js';
+
+let inside;
+
+function timed(call) {
+  return function (...args) {
+    if (inside === undefined) return Reflect.apply(call, this, args);
+    const started = performance.now();
+    try {
+      return Reflect.apply(call, this, args);
+    } finally {
+      inside += performance.now() - started;
+    }
+  };
+}
+
+const { prototype } = native.NativeTensor;
+for (const [name, { value }] of Object.entries(Object.getOwnPropertyDescriptors(prototype))) {
+  if (typeof value === 'function' && name !== 'constructor') {
+    Object.defineProperty(prototype, name, { value: timed(value), configurable: true, writable: true });
+  }
+}
+for (const [name, value] of Object.entries(native)) {
+  if (typeof value === 'function' && name !== 'NativeTensor') native[name] = timed(value);
+}
+
+/** Seconds of a synchronous function, and how many of them were not spent in the addon. */
+export function secondsOutsideNative(body) {
+  inside = 0;
+  const started = performance.now();
+  body();
+  const total = performance.now() - started;
+  const outside = total - inside;
+  inside = undefined;
+  return { total: total / 1000, outside: outside / 1000 };
+}
