@@ -1,7 +1,6 @@
 #pragma once
 
 #include <cstdint>
-#include <cstring>
 #include <vector>
 
 #include "core/tensor.h"
@@ -47,14 +46,6 @@ struct PackedKeys {
 };
 
 enum class Packing { kPanels, kRows, kBoth };
-
-// Two values in bfloat16 in the bits of a float, the first in the low half.
-inline float PairWord(float low, float high) {
-  const bfloat16 halves[2] = {ToBFloat16(low), ToBFloat16(high)};
-  float word;
-  std::memcpy(&word, halves, sizeof(word));
-  return word;
-}
 
 // Packs keys begin ≤ j < end of x [m, kv_heads, head_dim]. A word is a value, or, where products round, a
 // pair of neighbours in bfloat16.

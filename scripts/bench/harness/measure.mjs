@@ -1,6 +1,11 @@
 // Runs that alternate, so that both sides meet the same disturbances.
 
+import { setTimeout } from 'node:timers/promises';
+
 export const median = (times) => times.toSorted((a, b) => a - b)[times.length >> 1];
+
+/** Milliseconds between runs, in which the threads of the side that has run stop spinning. */
+const pause = 100;
 
 /** Seconds of a whole comparison after which no further pair of runs is begun (two always are). */
 const budget = 240;
@@ -13,7 +18,10 @@ export async function alternate(ours, theirs, repeat) {
   const times = { eyas: [], peer: [] };
   const started = performance.now();
   for (let i = 0; i <= repeat; i++) {
-    const [eyas, peer] = [(await ours()).seconds, (await theirs()).seconds];
+    const eyas = (await ours()).seconds;
+    await setTimeout(pause);
+    const peer = (await theirs()).seconds;
+    await setTimeout(pause);
     if (i > 0) (times.eyas.push(1000 * eyas), times.peer.push(1000 * peer));
     const spent = (performance.now() - started) / 1000;
     if (i >= 2 && spent + spent / (i + 1) > budget) break;
