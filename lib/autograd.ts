@@ -30,6 +30,12 @@ export class Variable {
   }
 }
 
+interface ParameterTensors {
+  value: Tensor;
+  compute: Tensor;
+  grad: Tensor | undefined;
+}
+
 /**
  * A trained tensor: float32 master weights, a gradient that is added to over micro-batches, and the copy that products
  * read (the master itself, or its bfloat16 rounding, which the optimizer refreshes).
@@ -40,25 +46,51 @@ export class Parameter extends Variable {
   readonly compute: Tensor;
   #gradIsZero = false;
 
-  /** Takes over `master`. `trained: false` makes a parameter for inference: no gradient is held. */
-  constructor(
+  private constructor(
     readonly name: string,
+    { value, compute, grad }: ParameterTensors,
+    /** Of which this is some rows. */
+    readonly whole?: Parameter,
+  ) {
+    super(value, grad !== undefined);
+    this.compute = compute;
+    if (grad) this.grad = grad;
+  }
+
+  /** Takes over `master`. `trained: false` makes a parameter for inference: no gradient is held. */
+  static of(
+    name: string,
     master: Tensor,
     options: { compute?: 'float32' | 'bfloat16'; trained?: boolean } = {},
-  ) {
-    const trained = options.trained ?? true;
-    super(keep(master), trained);
-    this.compute = options.compute === 'bfloat16' ? keep(cast(master, 'bfloat16')) : master;
-    if (trained) this.grad = keep(ops.zeros(master.shape, 'float32'));
+  ): Parameter {
+    return new Parameter(name, {
+      value: keep(master),
+      compute: options.compute === 'bfloat16' ? keep(cast(master, 'bfloat16')) : master,
+      grad: (options.trained ?? true) ? keep(ops.zeros(master.shape, 'float32')) : undefined,
+    });
+  }
+
+  /** Some rows as a parameter that shares memory and gradient with the whole, which has to outlive it. */
+  rows(name: string, first: number, count: number): Parameter {
+    const part = (t: Tensor) => keep(narrow(t, 0, first, count));
+    const value = part(this.value);
+    const compute = this.compute === this.value ? value : part(this.compute);
+    return new Parameter(
+      name,
+      { value, compute, grad: this.requiresGrad ? part(this.grad) : undefined },
+      this,
+    );
   }
 
   /** Forgets the gradient. Nothing is written yet: the first product overwrites it. */
   zeroGrad(): void {
-    this.#gradIsZero = true;
+    if (this.whole) this.whole.zeroGrad();
+    else this.#gradIsZero = true;
   }
 
   /** Whether the next product adds to the gradient rather than overwriting it; it has to be one or the other. */
   accumulates(): boolean {
+    this.whole?.settleGrad();
     const adds = !this.#gradIsZero;
     this.#gradIsZero = false;
     return adds;
@@ -183,13 +215,14 @@ export class Tape {
     });
   }
 
-  /** act(gate)·up */
-  gatedActivation(gate: Variable, up: Variable, kind: Activation): Variable {
-    const value = ops.gatedActivation(gate.value, up.value, kind);
-    return this.#node(value, [gate, up], (dy) => {
-      const { dgate, dup } = ops.gatedActivationBackward(dy, gate.value, up.value, kind);
-      gate.accumulate(dgate);
-      up.accumulate(dup);
+  /** act(gate)·up of x [N, 2I], whose halves are gate and up. */
+  gatedActivation(x: Variable, kind: Activation): Variable {
+    const width = x.value.shape[1]! / 2;
+    const [gate, up] = [narrow(x.value, 1, 0, width), narrow(x.value, 1, width, width)];
+    return this.#node(ops.gatedActivation(gate, up, kind), [x], (dy) => {
+      const dx = ops.zeros(x.value.shape, 'float32');
+      ops.gatedActivationBackward(dy, gate, up, kind, dx);
+      x.accumulate(dx);
     });
   }
 
@@ -230,12 +263,25 @@ export class Tape {
     });
   }
 
-  /** [N, heads·D] → [N, heads, D]. */
-  splitHeads(x: Variable, heads: number): Variable {
+  /** [N, Σ counts·D] → [N, count, D] for each of them: views of x. */
+  splitHeads(x: Variable, ...counts: number[]): Variable[] {
     const [rows, width] = x.value.shape as [number, number];
-    return this.#node(reshape(x.value, [rows, heads, width / heads]), [x], (dy) => {
-      x.accumulate(reshape(dy, [rows, width]));
+    const heads = counts.reduce((sum, count) => sum + count, 0);
+    const all = reshape(x.value, [rows, heads, width / heads]);
+    let first = 0;
+    const parts = counts.map((count) => {
+      first += count;
+      return new Variable(narrow(all, 1, first - count, count), this.record && x.requiresGrad);
     });
+    if (this.record && x.requiresGrad) {
+      this.#nodes.push(() => {
+        const gradients = parts.map(({ value, grad }) => grad ?? ops.zeros(value.shape, 'float32'));
+        const whole = gradients.length === 1 ? gradients[0]! : ops.cat(gradients, 1);
+        x.accumulate(reshape(whole, [rows, width]));
+        dispose([whole, gradients]);
+      });
+    }
+    return parts;
   }
 
   /** [N, heads, D] → [N, heads·D]. */

@@ -240,6 +240,14 @@ export interface Native {
     up: NativeTensor,
     kind: Activation,
   ): { dgate: NativeTensor; dup: NativeTensor };
+  /** dgate and dup side by side: out [N,2I] for gate and up [N,I]. */
+  gatedActivationBackward(
+    dy: NativeTensor,
+    gate: NativeTensor,
+    up: NativeTensor,
+    kind: Activation,
+    out: NativeTensor,
+  ): void;
 
   // ---- norms over the last dimension (float32 rows; weights float32 or bfloat16)
   rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor;

@@ -16,8 +16,8 @@ describe.each(['float32', 'bfloat16'] as const)('gradients of weights, %s', (com
       const before = native.memory().liveTensors;
       const draws = new Draws(parts.length);
       const [rows, inputs, outputs] = [parts.reduce((sum, n) => sum + n, 0), 24, 40];
-      const a = new Parameter('a', matrix(draws, outputs, inputs), { compute });
-      const c = new Parameter('c', matrix(draws, outputs, inputs), { compute });
+      const a = Parameter.of('a', matrix(draws, outputs, inputs), { compute });
+      const c = Parameter.of('c', matrix(draws, outputs, inputs), { compute });
       scope(() => {
         const [x, dy] = [matrix(draws, rows, inputs), matrix(draws, rows, outputs)];
         for (const parameter of [a, c]) {
@@ -50,7 +50,7 @@ describe.each(['float32', 'bfloat16'] as const)('gradients of weights, %s', (com
 describe('Parameter', () => {
   it('adds over batches, forgets on zeroGrad, and is zero where nothing was added', () => {
     const draws = new Draws(7);
-    const weight = new Parameter('w', matrix(draws, 3, 4));
+    const weight = Parameter.of('w', matrix(draws, 3, 4));
     scope(() => {
       const x = matrix(draws, 6, 4);
       const batch = () => {

@@ -52,12 +52,14 @@ Napi::Value GatedForward(const Napi::CallbackInfo& info) {
       GatedActivation(args.Tensor(0, "gate"), args.Tensor(1, "up"), ToActivation(args, 2), out));
 }
 
-// gatedActivationBackward(dy: NativeTensor, gate: NativeTensor, up: NativeTensor, kind: Activation):
-// { dgate: NativeTensor; dup: NativeTensor }
+// gatedActivationBackward(dy: NativeTensor, gate: NativeTensor, up: NativeTensor, kind: Activation,
+// out?: NativeTensor): { dgate: NativeTensor; dup: NativeTensor } | void
 Napi::Value GatedBackward(const Napi::CallbackInfo& info) {
   const Args args("gatedActivationBackward", info);
+  const Tensor out = args.OptionalTensor(4, "out");
   const GatedGradients gradients = GatedActivationBackward(args.Tensor(0, "dy"), args.Tensor(1, "gate"),
-                                                           args.Tensor(2, "up"), ToActivation(args, 3));
+                                                           args.Tensor(2, "up"), ToActivation(args, 3), out);
+  if (out.defined()) return info.Env().Undefined();
   return Record(info.Env(), {{"dgate", gradients.dgate}, {"dup", gradients.dup}});
 }
 

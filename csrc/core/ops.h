@@ -65,8 +65,9 @@ struct GatedGradients {
   Tensor dgate;
   Tensor dup;
 };
+// dgate and dup are the halves of `out` [N, 2I], if that is given.
 GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate, const Tensor& up,
-                                       Activation kind);
+                                       Activation kind, const Tensor& out = Tensor());
 
 // ---- norms over the last dimension, float32 rows, float32 or bfloat16 weights (ops_norm.cc)
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out = Tensor());

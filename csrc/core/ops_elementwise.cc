@@ -103,15 +103,24 @@ Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, A
 }
 
 GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argument,
-                                       const Tensor& up_argument, Activation kind) {
+                                       const Tensor& up_argument, Activation kind,
+                                       const Tensor& out_argument) {
   Tensor gate = gate_argument;
   Tensor up = up_argument;
   const cpu::GatedRows rows = MakeGatedRows("gatedActivationBackward", &gate, &up);
   ExpectSameFloats("gatedActivationBackward", gate, "dy", dy);
   const Tensor upstream = Contiguous(dy);
-  const GatedGradients out = {Tensor(gate.shape(), DType::kFloat32), Tensor(gate.shape(), DType::kFloat32)};
+  GatedGradients out;
+  if (out_argument.defined()) {
+    const Tensor both = FloatsFor("gatedActivationBackward", out_argument, {rows.rows, 2 * rows.width},
+                                  {&dy, &gate_argument, &up_argument});
+    out = {both.Narrow(1, 0, rows.width), both.Narrow(1, rows.width, rows.width)};
+  } else {
+    out = {Tensor(gate.shape(), DType::kFloat32), Tensor(gate.shape(), DType::kFloat32)};
+  }
+  const int64_t stride = out_argument.defined() ? 2 * rows.width : rows.width;
   cpu::GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(),
-                               out.dup.data<float>());
+                               out.dup.data<float>(), stride);
   return out;
 }
 

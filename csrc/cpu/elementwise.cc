@@ -166,12 +166,12 @@ void GatedActivation(const GatedRows& in, Activation kind, float* out) {
   });
 }
 
-void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate,
-                             float* dup) {
+void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate, float* dup,
+                             int64_t out_stride) {
   ParallelFor(in.rows, in.width * 2 * kActivationCost, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       GatedBackwardRow(dy + i * in.width, in.gate + i * in.gate_stride, in.up + i * in.up_stride, kind,
-                       dgate + i * in.width, dup + i * in.width, in.width);
+                       dgate + i * out_stride, dup + i * out_stride, in.width);
     }
   });
 }

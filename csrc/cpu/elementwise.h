@@ -28,7 +28,8 @@ struct GatedRows {
 };
 // act(gate)·up
 void GatedActivation(const GatedRows& in, Activation kind, float* out);
-// dgate = dy·up·act'(gate), dup = dy·act(gate)
-void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate, float* dup);
+// dgate = dy·up·act'(gate), dup = dy·act(gate); rows of both are out_stride apart
+void GatedActivationBackward(const GatedRows& in, const float* dy, Activation kind, float* dgate, float* dup,
+                             int64_t out_stride);
 
 }  // namespace eyas::cpu

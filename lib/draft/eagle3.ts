@@ -93,8 +93,9 @@ export class Eagle3Draft {
   readonly #inputNorm: RMSNorm;
   readonly #hiddenNorm: RMSNorm;
   readonly #q: Linear;
-  readonly #k: Linear;
-  readonly #v: Linear;
+  readonly #kv: Linear;
+  /** All three in one product. */
+  readonly #qkv: Linear;
   readonly #o: Linear;
   readonly #postNorm: RMSNorm;
   readonly #mlp: SwiGLU;
@@ -109,7 +110,6 @@ export class Eagle3Draft {
     options: { compute: 'float32' | 'bfloat16'; trained: boolean },
   ) {
     const shapes = eagle3Shapes(config);
-    this.parameters = new ParameterSet(options);
     for (const [name, shape] of Object.entries(shapes)) {
       const weight = weights[name];
       if (weight?.shape.join() !== shape.join()) {
@@ -118,24 +118,28 @@ export class Eagle3Draft {
             (weight ? `[${weight.shape.join(', ')}]` : 'nothing'),
         );
       }
-      if (shape.length === 1) this.parameters.vector(name, weight);
-      else this.parameters.matrix(name, weight);
     }
-    const linear = (name: string) => new Linear(this.parameters.get(`${name}.weight`)!);
-    const norm = (name: string) => new RMSNorm(this.parameters.get(`${name}.weight`)!, config.rmsNormEps);
+    this.parameters = new ParameterSet(options);
+    const [attention, mlp] = ['midlayer.self_attn', 'midlayer.mlp'];
+    const take = (name: string) => weights[`${name}.weight`]!;
+    const linear = (name: string) => new Linear(this.parameters.matrix(`${name}.weight`, take(name)));
+    const stack = (...names: string[]) =>
+      this.parameters.stack(Object.fromEntries(names.map((name) => [`${name}.weight`, take(name)])));
+    const norm = (name: string) =>
+      new RMSNorm(this.parameters.vector(`${name}.weight`, take(name)), config.rmsNormEps);
+    // In the order of the shapes: the optimizer's moments and the gradient norm follow it.
     this.#fc = linear('fc');
     this.#inputNorm = norm('midlayer.input_layernorm');
     this.#hiddenNorm = norm('midlayer.hidden_norm');
-    this.#q = linear('midlayer.self_attn.q_proj');
-    this.#k = linear('midlayer.self_attn.k_proj');
-    this.#v = linear('midlayer.self_attn.v_proj');
-    this.#o = linear('midlayer.self_attn.o_proj');
+    const qkv = stack(`${attention}.q_proj`, `${attention}.k_proj`, `${attention}.v_proj`);
+    this.#qkv = new Linear(qkv);
+    const [queries, rows] = [config.numHeads * config.headDim, qkv.value.shape[0]!];
+    this.#q = new Linear(qkv.rows('q', 0, queries));
+    this.#kv = new Linear(qkv.rows('k+v', queries, rows - queries));
+    this.#o = linear(`${attention}.o_proj`);
     this.#postNorm = norm('midlayer.post_attention_layernorm');
-    this.#mlp = new SwiGLU(
-      linear('midlayer.mlp.gate_proj'),
-      linear('midlayer.mlp.up_proj'),
-      linear('midlayer.mlp.down_proj'),
-    );
+    const gateUp = new Linear(stack(`${mlp}.gate_proj`, `${mlp}.up_proj`));
+    this.#mlp = new SwiGLU(gateUp, linear(`${mlp}.down_proj`));
     this.#norm = norm('norm');
     this.lmHead = linear('lm_head');
     this.#rotary = new Rotary(config.rotary);
@@ -160,15 +164,21 @@ export class Eagle3Draft {
   }
 
   queries(tape: Tape, input: Variable, { cos, sin }: RopeTables): Variable {
-    return tape.rope(tape.splitHeads(this.#q.forward(tape, input), this.config.numHeads), cos, sin);
+    const [q] = tape.splitHeads(this.#q.forward(tape, input), this.config.numHeads);
+    return tape.rope(q!, cos, sin);
   }
 
   keys(tape: Tape, input: Variable, { cos, sin }: RopeTables): StepKeys {
     const heads = this.config.numKeyValueHeads;
-    return {
-      k: tape.rope(tape.splitHeads(this.#k.forward(tape, input), heads), cos, sin),
-      v: tape.splitHeads(this.#v.forward(tape, input), heads),
-    };
+    const [k, v] = tape.splitHeads(this.#kv.forward(tape, input), heads, heads);
+    return { k: tape.rope(k!, cos, sin), v: v! };
+  }
+
+  /** {@link queries} and {@link keys} of the same rows. */
+  queriesAndKeys(tape: Tape, input: Variable, { cos, sin }: RopeTables): { q: Variable; keys: StepKeys } {
+    const { numHeads, numKeyValueHeads: heads } = this.config;
+    const [q, k, v] = tape.splitHeads(this.#qkv.forward(tape, input), numHeads, heads, heads);
+    return { q: tape.rope(q!, cos, sin), keys: { k: tape.rope(k!, cos, sin), v: v! } };
   }
 
   /** Attention, output projection, MLP; both residuals add to the un-normed hidden. [n, H], before the final norm. */
@@ -192,6 +202,7 @@ export class Eagle3Draft {
   }
 
   dispose(): void {
+    for (const { weight } of [this.#q, this.#kv]) weight.dispose();
     this.parameters.dispose();
     this.#rotary.dispose();
   }

@@ -86,7 +86,13 @@ function forward(
       attentionInput = draft.attentionInput(tape, embeddings(context, inputs, rows.slots, 1 + s), hidden);
     }
     const tables = draft.rotaryTables(positions(inputs, rows.slots), s);
-    if (s > 0) diagonal.push({ keys: draft.keys(tape, attentionInput, tables), slots: rows.slots });
+    let queries: Variable;
+    if (s === 0) queries = draft.queries(tape, attentionInput, tables);
+    else {
+      const own = draft.queriesAndKeys(tape, attentionInput, tables);
+      queries = own.q;
+      diagonal.push({ keys: own.keys, slots: rows.slots });
+    }
     const extras = diagonal.map(({ keys, slots }): ExtraKeyVariables => ({
       ...keys,
       rows: indexTensor(rowsAmong(rows.slots, slots)),
@@ -95,7 +101,6 @@ function forward(
       begin: indexTensor(plan.ranges[s]!.begin),
       end: indexTensor(plan.ranges[s]!.end),
     };
-    const queries = draft.queries(tape, attentionInput, tables);
     hidden = draft.layer(tape, hidden, queries, prefix!, ranges, extras);
     const { length } = rows.supervised;
     if (length === 0) continue;

@@ -21,18 +21,14 @@ export class RMSNorm {
   }
 }
 
-/** down(silu(gate(x)) · up(x)) */
+/** down(silu(gate(x)) · up(x)), gate and up being the halves of one product. */
 export class SwiGLU {
   constructor(
-    readonly gate: Linear,
-    readonly up: Linear,
+    readonly gateUp: Linear,
     readonly down: Linear,
   ) {}
 
   forward(tape: Tape, x: Variable): Variable {
-    return this.down.forward(
-      tape,
-      tape.gatedActivation(this.gate.forward(tape, x), this.up.forward(tape, x), 'silu'),
-    );
+    return this.down.forward(tape, tape.gatedActivation(this.gateUp.forward(tape, x), 'silu'));
   }
 }

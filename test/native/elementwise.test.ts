@@ -160,6 +160,10 @@ describe('gatedActivation', () => {
             Float64Array.from(g, (x, i) => d[i]! * activate[kind](x)),
             1e-6,
           );
+          const both = ops.zeros([rows, 2 * width], 'float32');
+          ops.gatedActivationBackward(dy, gate, up, kind, both);
+          expect(toFloats(narrow(both, 1, 0, width))).toEqual(toFloats(dgate));
+          expect(toFloats(narrow(both, 1, width, width))).toEqual(toFloats(dup));
         });
       });
 
