@@ -1,0 +1,99 @@
+#!/usr/bin/env node
+// eyas against its peers on this machine: npm run bench -- <suite>. Both sides are processes of their own, with the same
+// weights, inputs and threads; results are compared before anything is timed, and runs alternate.
+
+import { cpus } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { native } from '../../dist/native.js';
+import { Child, PeerError } from './harness/child.mjs';
+import { choose } from './harness/options.mjs';
+import { findPython } from './harness/python.mjs';
+import { formatResults, writeResults } from './harness/report.mjs';
+
+const suites = ['ttt', 'prefill', 'preprocess', 'decode', 'end-to-end'];
+const usage = `npm run bench -- <suite> [options]
+
+suites: ${suites.join(', ')}, or all
+  --json             print one JSON object and nothing else
+  --python PYTHON    interpreter with torch, transformers, safetensors and pillow; absent: one is made
+  --specforge DIR    ttt: against the classes of this checkout of SpecForge
+  --shapes A,B       of the suite; all of its own if absent
+  --dtypes A,B       float32,bfloat16
+  --repeat N         runs of each side that are counted, where time allows (5)
+  --out DIR          where the results go (benchmarks/results); none: nowhere`;
+
+const here = fileURLToPath(new URL('.', import.meta.url));
+const say = (text) => process.stderr.write(`${text}\n`);
+
+function parse() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: {
+      json: { type: 'boolean', default: false },
+      python: { type: 'string' },
+      specforge: { type: 'string' },
+      shapes: { type: 'string' },
+      dtypes: { type: 'string' },
+      repeat: { type: 'string', default: '5' },
+      out: { type: 'string', default: fileURLToPath(new URL('../../benchmarks/results', import.meta.url)) },
+      help: { type: 'boolean', default: false },
+    },
+  });
+  if (values.help) {
+    console.log(usage);
+    process.exit();
+  }
+  if (positionals.length !== 1) throw new Error(`expected one suite, received ${positionals.length}\n\n${usage}`);
+  const repeat = Number(values.repeat);
+  if (!Number.isInteger(repeat) || repeat < 1) {
+    throw new Error(`--repeat: expected a whole number from 1 on, received ${values.repeat}`);
+  }
+  const [suite] = positionals;
+  return { ...values, repeat, suites: suite === 'all' ? suites : choose('suite', suite, suites) };
+}
+
+async function main() {
+  const options = parse();
+  const dtypes = choose(
+    '--dtypes',
+    options.dtypes ?? (native.info().bfloat16Gemm ? 'float32,bfloat16' : 'float32'),
+    ['float32', 'bfloat16'],
+  );
+  const plans = [];
+  for (const name of options.suites) {
+    const suite = await import(`./suites/${name}.mjs`);
+    const names = options.shapes
+      ? choose(`--shapes of ${name}`, options.shapes, Object.keys(suite.shapes))
+      : suite.defaultShapes;
+    plans.push({ suite, names });
+  }
+  const python = await findPython(options.python, say);
+  const { threads, isa } = native.info();
+  const sides = {
+    say,
+    eyas: (name) => new Child('eyas', process.execPath, [join(here, 'eyas', `${name}.mjs`)], threads),
+    peer: (name) => new Child('the peer', python, [join(here, 'peer', `${name}.py`)], threads),
+  };
+  const results = [];
+  for (const { suite, names } of plans) {
+    const { repeat, specforge } = options;
+    for await (const result of suite.run({ names, dtypes, repeat, specforge }, sides)) {
+      results.push(result);
+      say(`  ${result.eyas_ms.toFixed(1)} ms against ${result.peer_ms.toFixed(1)}: ${result.ratio.toFixed(2)} times`);
+    }
+  }
+  const report = { device: `${cpus()[0].model.trim()}, ${cpus().length} cores`, threads, isa, results };
+  const written = options.out === 'none' ? [] : writeResults(options.out, options.suites, report);
+  if (options.json) console.log(JSON.stringify(report, null, 2));
+  else console.log(formatResults(report));
+  for (const path of written) say(path);
+}
+
+try {
+  await main();
+} catch (error) {
+  say(error instanceof PeerError || !(error instanceof TypeError) ? `bench: ${error.message}` : error.stack);
+  process.exit(1);
+}
