@@ -45,7 +45,8 @@ function parse() {
     console.log(usage);
     process.exit();
   }
-  if (positionals.length !== 1) throw new Error(`expected one suite, received ${positionals.length}\n\n${usage}`);
+  if (positionals.length !== 1)
+    throw new Error(`expected one suite, received ${positionals.length}\n\n${usage}`);
   const repeat = Number(values.repeat);
   if (!Number.isInteger(repeat) || repeat < 1) {
     throw new Error(`--repeat: expected a whole number from 1 on, received ${values.repeat}`);
@@ -81,7 +82,9 @@ async function main() {
     const { repeat, specforge } = options;
     for await (const result of suite.run({ names, dtypes, repeat, specforge }, sides)) {
       results.push(result);
-      say(`  ${result.eyas_ms.toFixed(1)} ms against ${result.peer_ms.toFixed(1)}: ${result.ratio.toFixed(2)} times`);
+      say(
+        `  ${result.eyas_ms.toFixed(1)} ms against ${result.peer_ms.toFixed(1)}: ${result.ratio.toFixed(2)} times`,
+      );
     }
   }
   const report = { device: `${cpus()[0].model.trim()}, ${cpus().length} cores`, threads, isa, results };

@@ -38,7 +38,9 @@ export class Child {
       const { value, done } = await this.#lines.next();
       if (done) {
         const why = this.#process.signalCode === 'SIGKILL' ? 'it was killed, as when memory runs out' : '';
-        throw new PeerError(`${this.name} ended at ${JSON.stringify(request)}: ${why}\n${this.#errors.trim()}`);
+        throw new PeerError(
+          `${this.name} ended at ${JSON.stringify(request)}: ${why}\n${this.#errors.trim()}`,
+        );
       }
       if (!value.startsWith('{')) continue; // libraries print
       const answer = JSON.parse(value);

@@ -36,5 +36,7 @@ export const relative = (a, b) => Math.abs(a - b) / Math.max(Math.abs(b), 1e-30)
 /** Throws where two sides differ by more than rounding explains. */
 export function expectEqual(what, difference, bound) {
   if (difference <= bound) return;
-  throw new Error(`${what}: expected eyas and its peer to differ by at most ${bound}, received ${difference}`);
+  throw new Error(
+    `${what}: expected eyas and its peer to differ by at most ${bound}, received ${difference}`,
+  );
 }

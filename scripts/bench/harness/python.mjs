@@ -23,7 +23,8 @@ export async function findPython(named, say) {
   // Its own operators may not load beside this torch; the image processors need none of them.
   run(python, ['-m', 'pip', 'install', '--quiet', '--no-deps', torchvision]);
   if (missingIn(python)) {
-    const where = 'import importlib.util as u; print(u.find_spec("torchvision").submodule_search_locations[0])';
+    const where =
+      'import importlib.util as u; print(u.find_spec("torchvision").submodule_search_locations[0])';
     const site = spawnSync(python, ['-c', where], { encoding: 'utf8' }).stdout.trim();
     writeFileSync(join(site, '_meta_registrations.py'), '');
   }

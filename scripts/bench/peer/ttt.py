@@ -19,6 +19,9 @@ def load(folder, shape, dtype, specforge=None):
     weights = {name[len("draft."):-len(".weight")] + ".weight": t.to(dtype) for name, t in tensors.items() if name.startswith("draft.")}
     assistant = torch.zeros(1, shape["tokens"])
     assistant[:, -shape["supervised"]:] = 1
+    if specforge:
+        # It also counts rows whose target lies past the sequence.
+        assistant[:, -shape["steps"] - 2:] = 0
     in_draft = torch.zeros(shape["vocab"])
     in_draft[tensors["draft_ids"].long()] = 1
     state["batch"] = dict(

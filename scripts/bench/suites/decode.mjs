@@ -18,7 +18,9 @@ const maxNewTokens = 256;
 
 /** First turns of held-out records without clips. */
 function firstTurns() {
-  const records = readFileSync(join(model, 'conversations', 'heldout.jsonl'), 'utf8').trim().split('\n');
+  const records = readFileSync(join(model, 'conversations', 'heldout.jsonl'), 'utf8')
+    .trim()
+    .split('\n');
   return records
     .map((line) => JSON.parse(line).messages)
     .filter((messages) => messages.every(({ content }) => !JSON.stringify(content).includes('"video"')))
@@ -82,8 +84,7 @@ export async function* run({ repeat, out }, { eyas, peer, say }) {
     if (same(plain, fast) !== plain.ids.length) {
       throw new Error('decode: expected the same text with and without a draft, received others');
     }
-    const msPerToken = (kind) =>
-      median(runs[kind].map(({ seconds, tokens }) => (1000 * seconds) / tokens));
+    const msPerToken = (kind) => median(runs[kind].map(({ seconds, tokens }) => (1000 * seconds) / tokens));
     const [plainMs, fastMs, peerMs] = ['plain', 'speculative', 'peer'].map(msPerToken);
     const common = {
       suite: 'decode',
