@@ -131,6 +131,41 @@ export interface AdamWOptions {
   gradScale: number;
 }
 
+export type ResizeFilter = 'bicubic' | 'bilinear' | 'lanczos';
+
+export interface PatchOptions {
+  patchSize: number;
+  temporalPatchSize: number;
+  mergeSize: number;
+  rescale: number;
+  mean: number[];
+  std: number[];
+}
+
+/** A picture as it comes. */
+export interface PictureData {
+  /** A JPEG that `jpegSize` knows, or pixels [height, width, 3]. Must not change before the promise is settled. */
+  data: Uint8Array;
+  height: number;
+  width: number;
+  jpeg: boolean;
+}
+
+/** What a model looks at: the picture in another size, whole, in a square, or cut. */
+export interface PictureView {
+  /** Pixels that it is resized to. */
+  height: number;
+  width: number;
+  filter: ResizeFilter;
+  /** Made from the view before, not from the picture. */
+  ofPrevious?: boolean;
+  /** Side of a square in whose middle the resized picture lies; what it does not fill has the colour `background`. */
+  square?: number;
+  background?: readonly [number, number, number];
+  /** Side of the squares that the view is cut into, row by row; each has patches of its own. */
+  tile?: number;
+}
+
 export interface MemoryStats {
   liveBytes: number;
   peakBytes: number;
@@ -372,7 +407,7 @@ export interface Native {
     channels: number,
     outHeight: number,
     outWidth: number,
-    filter: 'bicubic' | 'bilinear' | 'lanczos',
+    filter: ResizeFilter,
   ): Uint8Array;
   /**
    * Qwen-VL patches: frames uint8 [T,h,w,3] → float32 [T/tp · h/p · w/p, 3·tp·p·p], rescaled, normalised and ordered in
@@ -383,15 +418,20 @@ export interface Native {
     count: number,
     height: number,
     width: number,
-    options: {
-      patchSize: number;
-      temporalPatchSize: number;
-      mergeSize: number;
-      rescale: number;
-      mean: number[];
-      std: number[];
-    },
+    options: PatchOptions,
   ): Float32Array;
+  /**
+   * Size, turned as its EXIF orientation says, of a JPEG that the addon decodes byte for byte as Pillow does; undefined for
+   * every other picture.
+   */
+  jpegSize(data: Uint8Array): { height: number; width: number } | undefined;
+  /** Pixels [h,w,3] of a view, made on another thread; undefined where anything about the JPEG is irregular. */
+  renderPicture(picture: PictureData, view: PictureView): Promise<Uint8Array | undefined>;
+  /** {@link patchify} of views, end to end, made on another thread; undefined where the JPEG is irregular. */
+  patchPicture(
+    picture: PictureData,
+    options: { views: readonly (PictureView & PatchOptions)[] },
+  ): Promise<Float32Array | undefined>;
 
   /**
    * Whisper's log-mel features of sound at 16 kHz (window 400, hop 160, Slaney bands from 0 to 8 kHz) →

@@ -29,6 +29,7 @@ const prebuildsOnly = Boolean(process.env.EYAS_PREBUILDS_ONLY || process.env.PRE
 const SYSTEM_PACKAGES = {
   'libdnnl-dev': () =>
     prebuildsOnly || hasPrebuild() || findHeader('dnnl.h') || findHeader('oneapi/dnnl/dnnl.h'),
+  'libjpeg62-turbo-dev': () => prebuildsOnly || hasPrebuild() || findHeader('jpeglib.h'),
   ffmpeg: () => onPath(process.env.FFMPEG ?? 'ffmpeg') && onPath(process.env.FFPROBE ?? 'ffprobe'),
   'g++': () => !mustCompile() || onPath(process.env.CXX ?? 'g++') || onPath('clang++'),
   make: () => !mustCompile() || onPath('make') || onPath('ninja'),

@@ -19,6 +19,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitVocabulary(env, exports);
   InitOptimizer(env, exports);
   InitMedia(env, exports);
+  InitPicture(env, exports);
   InitRopeIndex(env, exports);
   return exports;
 }

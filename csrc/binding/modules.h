@@ -16,6 +16,7 @@ void InitAttention(Napi::Env env, Napi::Object exports);
 void InitVocabulary(Napi::Env env, Napi::Object exports);
 void InitOptimizer(Napi::Env env, Napi::Object exports);
 void InitMedia(Napi::Env env, Napi::Object exports);
+void InitPicture(Napi::Env env, Napi::Object exports);
 void InitRopeIndex(Napi::Env env, Napi::Object exports);
 
 }  // namespace eyas

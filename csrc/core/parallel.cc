@@ -3,6 +3,7 @@
 #include <omp.h>
 
 #include <atomic>
+#include <climits>
 
 namespace eyas {
 
@@ -13,9 +14,15 @@ std::atomic<int>& Count() {
   return count;
 }
 
+thread_local int limit = INT_MAX;
+
 }  // namespace
 
-int Threads() { return Count().load(std::memory_order_relaxed); }
+int Threads() { return std::min(limit, Count().load(std::memory_order_relaxed)); }
+
+ThreadLimit::ThreadLimit(int count) : before_(limit) { limit = std::max(1, count); }
+
+ThreadLimit::~ThreadLimit() { limit = before_; }
 
 void SetThreads(int count) { Count().store(count, std::memory_order_relaxed); }
 

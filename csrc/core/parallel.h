@@ -8,6 +8,17 @@ namespace eyas {
 // Threads that the kernels use; at first what OMP_NUM_THREADS or the machine says.
 int Threads();
 void SetThreads(int count);
+// While it lives, kernels that the calling thread runs use at most `count` threads, and one at least.
+class ThreadLimit {
+ public:
+  explicit ThreadLimit(int count);
+  ~ThreadLimit();
+  ThreadLimit(const ThreadLimit&) = delete;
+  ThreadLimit& operator=(const ThreadLimit&) = delete;
+
+ private:
+  int before_;
+};
 // Makes oneDNN, which asks OpenMP, use Threads() on the calling thread.
 void ApplyThreads();
 

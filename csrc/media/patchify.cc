@@ -22,7 +22,7 @@ int64_t PatchifySize(int64_t count, int64_t height, int64_t width, const PatchOp
   return slices * options.temporal_patch_size * height * width * 3;
 }
 
-void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t width,
+void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t width, int64_t row_bytes,
               const PatchOptions& options, float* out) {
   const int64_t size = PatchifySize(count, height, width, options);
   const int64_t patch = options.patch_size;
@@ -61,7 +61,7 @@ void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t widt
                 continue;
               }
               for (int64_t y = y0; y < y0 + patch; ++y) {
-                const uint8_t* row = frames + ((frame * height + y) * width + x0) * 3 + c;
+                const uint8_t* row = frames + (frame * height + y) * row_bytes + x0 * 3 + c;
                 for (int64_t x = 0; x < patch; ++x) *target++ = values[c][row[x * 3]];
               }
             }

@@ -20,8 +20,9 @@ int64_t PatchifySize(int64_t count, int64_t height, int64_t width, const PatchOp
 
 // frames [count, height, width, 3] → patches, rescaled and normalised as float32. Rows go by time, then merge
 // block (row, column), then patch within the block; a row goes by channel, frame, y, x. A last temporal patch
-// that is not full repeats the last frame, as an image does.
-void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t width,
+// that is not full repeats the last frame, as an image does. Rows of a frame are `row_bytes` apart, and
+// frames follow one another: [height, row_bytes].
+void Patchify(const uint8_t* frames, int64_t count, int64_t height, int64_t width, int64_t row_bytes,
               const PatchOptions& options, float* out);
 
 }  // namespace eyas

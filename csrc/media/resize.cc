@@ -9,6 +9,7 @@
 #include "core/check.h"
 #include "core/parallel.h"
 #include "cpu/simd.h"
+#include "media/pixel_buffer.h"
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
@@ -233,12 +234,12 @@ void Resize(const uint8_t* data, int64_t height, int64_t width, int64_t channels
 
   const int64_t out_bytes = out_width * channels;
   const uint8_t* source = data + first_row * width * channels;
-  std::vector<uint8_t> between;
+  PixelBuffer between;
   if (horizontal) {
     const Taps taps = MakeTaps(width, out_width, kernel);
     uint8_t* target = out;
     if (vertical) {
-      between.resize(rows * out_bytes);
+      between = PixelBuffer(rows * out_bytes);
       target = between.data();
     }
     ParallelFor(rows, out_bytes * taps.stride, [&](int64_t begin, int64_t end) {

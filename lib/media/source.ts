@@ -1,3 +1,4 @@
+import { readFile } from 'node:fs/promises';
 import type { MediaSource } from '../models/target.js';
 
 /** Something that is wrong with a picture, clip or sound. The message begins with its path, or says it is a data: URI. */
@@ -16,6 +17,12 @@ function sourceName(source: MediaSource): string {
 export async function openSource(source: MediaSource): Promise<string | Uint8Array> {
   if ('path' in source) return source.path;
   return 'bytes' in source ? source.bytes : await source.read();
+}
+
+/** Bytes of a source, a file's read whole. */
+export async function readSource(source: MediaSource): Promise<Uint8Array> {
+  const data = await openSource(source);
+  return typeof data === 'string' ? readFile(data) : data;
 }
 
 /** Runs `body`; what it throws becomes a {@link MediaError} that names the source. */

@@ -1,6 +1,6 @@
-import { decodeImage, type RgbImage } from '../../media/image.js';
+import { openImage } from '../../media/image.js';
 import { atSource } from '../../media/source.js';
-import { native } from '../../native.js';
+import { native, type PatchOptions, type PictureView } from '../../native.js';
 import { scope, tensor, toFloats } from '../../tensor.js';
 import { roundHalfEven } from '../processing.js';
 import type { MediaSource } from '../target.js';
@@ -9,43 +9,29 @@ import type { PictureFeature } from './feature.js';
 import { bilinear, interpolate } from './interpolation.js';
 import type { PictureSettings, ProcessorSettings } from './settings.js';
 
-/** A square of interleaved RGB bytes. */
-interface Square {
-  data: Uint8Array;
-  size: number;
+interface Size {
+  height: number;
+  width: number;
 }
 
 /** The picture with its longer side `size` long, in the middle of a square of the background's colour. */
-function toSquare({ data, height, width }: RgbImage, settings: PictureSettings): Square {
-  const { size: wanted, minSize, filter, background } = settings;
+function squareOf({ height, width }: Size, settings: PictureSettings): PictureView & { square: number } {
+  const { size, minSize, filter, background } = settings;
   const longest = Math.max(height, width);
   const side = (length: number): number =>
     settings.rounding === 'nearest'
-      ? Math.max(roundHalfEven(length * (wanted / longest)), minSize)
-      : Math.max(Math.trunc((length / longest) * wanted), minSize);
-  const [rows, columns] = [side(height), side(width)];
-  const resized = native.resize(data, height, width, 3, rows, columns, filter);
-  if (rows === columns) return { data: resized, size: rows };
-
-  const size = Math.max(rows, columns);
-  const square = new Uint8Array(size * size * 3);
-  for (let i = 0; i < square.length; i++) square[i] = background[i % 3]!;
-  const [top, left] = [Math.floor((size - rows) / 2), Math.floor((size - columns) / 2)];
-  for (let row = 0; row < rows; row++) {
-    const from = row * columns * 3;
-    square.set(resized.subarray(from, from + columns * 3), ((top + row) * size + left) * 3);
-  }
-  return { data: square, size };
+      ? Math.max(roundHalfEven(length * (size / longest)), minSize)
+      : Math.max(Math.trunc((length / longest) * size), minSize);
+  const resized = { height: side(height), width: side(width) };
+  return { ...resized, filter, square: Math.max(resized.height, resized.width), background };
 }
 
-/** Patch rows of a square of bytes. */
-function patchesOf({ data, size }: Square, { rescale, mean, std }: PictureSettings, patchSize: number): Float32Array {
-  const options = { patchSize, temporalPatchSize: 1, mergeSize: 1, rescale, mean, std };
-  return native.patchify(data, 1, size, size, options);
+function patchesOf({ rescale, mean, std }: PictureSettings, patchSize: number): PatchOptions {
+  return { patchSize, temporalPatchSize: 1, mergeSize: 1, rescale, mean, std };
 }
 
 /** Patch rows of a square of bytes that is made smaller as numbers. */
-function shrunkPatches({ data, size }: Square, settings: PictureSettings, patchSize: number): Float32Array {
+function shrunkPatches(data: Uint8Array, size: number, settings: PictureSettings, patchSize: number): Float32Array {
   const { size: side, rescale, mean, std } = settings;
   const values = scope(() => {
     const square = tensor(
@@ -81,14 +67,25 @@ export function loadPicture(
   const { image, highRes, shrink } = settings;
   const { patchSize } = config.vision;
   return atSource(source, async (): Promise<PictureFeature> => {
-    const decoded = await decodeImage(source);
+    const picture = await openImage(source);
     const feature = { kind: 'image', tokens: tokensPerPicture(config) } as const;
-    if (!highRes) return { ...feature, pixels: patchesOf(toSquare(decoded, image), image, patchSize) };
-    const large = toSquare(decoded, highRes);
-    const small = (): Float32Array =>
-      shrink === 'numbers'
-        ? shrunkPatches(large, image, patchSize)
-        : patchesOf(toSquare({ ...large, height: large.size, width: large.size }, image), image, patchSize);
-    return { ...feature, pixels: small(), highResPixels: patchesOf(large, highRes, config.highRes!.patchSize) };
+    const patches = patchesOf(image, patchSize);
+    if (!highRes) return { ...feature, pixels: await picture.patches({ ...squareOf(picture, image), ...patches }) };
+
+    const large = squareOf(picture, highRes);
+    const { square: size } = large;
+    const largePatches = patchesOf(highRes, config.highRes!.patchSize);
+    if (shrink === 'numbers') {
+      const data = await picture.pixels(large);
+      return {
+        ...feature,
+        pixels: shrunkPatches(data, size, image, patchSize),
+        highResPixels: native.patchify(data, 1, size, size, largePatches),
+      };
+    }
+    const small = { ...squareOf({ height: size, width: size }, image), ofPrevious: true };
+    const both = await picture.patches({ ...large, ...largePatches }, { ...small, ...patches });
+    const highResValues = size * size * 3;
+    return { ...feature, pixels: both.slice(highResValues), highResPixels: both.subarray(0, highResValues) };
   });
 }

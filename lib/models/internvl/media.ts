@@ -1,4 +1,4 @@
-import { decodeImage } from '../../media/image.js';
+import { openImage, type Picture } from '../../media/image.js';
 import { atSource } from '../../media/source.js';
 import { probeVideo, readFrames, type VideoInfo } from '../../media/video.js';
 import { native } from '../../native.js';
@@ -10,56 +10,33 @@ import type { TiledFeature } from './feature.js';
 import type { ClipSettings, PixelSettings, ProcessorSettings } from './settings.js';
 import { chooseTiles } from './tiling.js';
 
-/** Interleaved RGB. */
-interface Pixels {
-  data: Uint8Array;
-  width: number;
-  height: number;
+/** How a tile is cut into patches. */
+function patchesOf<Settings extends PixelSettings>(settings: Settings, { vision, mergeSize }: InternVLConfig) {
+  return { ...settings, patchSize: vision.patchSize, temporalPatchSize: 1, mergeSize };
 }
 
-function resize({ data, width, height }: Pixels, toWidth: number, toHeight: number, { filter }: PixelSettings): Pixels {
-  const resized = native.resize(data, height, width, 3, toHeight, toWidth, filter);
-  return { data: resized, width: toWidth, height: toHeight };
-}
-
-/** A square of a picture. */
-function crop({ data, width }: Pixels, left: number, top: number, size: number): Uint8Array {
-  const tile = new Uint8Array(size * size * 3);
-  for (let row = 0; row < size; row++) {
-    const start = ((top + row) * width + left) * 3;
-    tile.set(data.subarray(start, start + size * 3), row * size * 3);
-  }
-  return tile;
+function featureOf(
+  kind: TiledFeature['kind'],
+  tiles: number,
+  pixels: Float32Array,
+  config: InternVLConfig,
+): TiledFeature {
+  return { kind, tokens: tiles * tokensPerTile(config), tiles, pixels };
 }
 
 /** Tiles of a picture, row by row, and the whole of it at last where there are several. */
-function tilesOf(image: Pixels, settings: ProcessorSettings['image']): Uint8Array[] {
-  const { size, thumbnail } = settings;
-  const { columns, rows } = chooseTiles(image, size, settings);
-  const canvas = resize(image, size * columns, size * rows, settings);
-  const tiles = Array.from({ length: rows * columns }, (_, i) =>
-    crop(canvas, (i % columns) * size, Math.floor(i / columns) * size, size),
-  );
-  if (thumbnail && tiles.length > 1) tiles.push(resize(image, size, size, settings).data);
-  return tiles;
-}
-
-/** Tiles as patch rows. */
-function featureOf(
-  kind: TiledFeature['kind'],
-  tiles: readonly Uint8Array[],
-  settings: PixelSettings,
+async function cutTiles(
+  picture: Picture,
+  settings: ProcessorSettings['image'],
   config: InternVLConfig,
-): TiledFeature {
-  const { size, rescale, mean, std } = settings;
-  const { patchSize } = config.vision;
-  const options = { patchSize, temporalPatchSize: 1, mergeSize: config.mergeSize, rescale, mean, std };
-  const values = size * size * 3;
-  const pixels = new Float32Array(tiles.length * values);
-  tiles.forEach((tile, i) => {
-    pixels.set(native.patchify(tile, 1, size, size, options), i * values);
-  });
-  return { kind, tokens: tiles.length * tokensPerTile(config), tiles: tiles.length, pixels };
+): Promise<TiledFeature> {
+  const { size, thumbnail } = settings;
+  const { columns, rows } = chooseTiles(picture, size, settings);
+  const tiles = rows * columns;
+  const view = { ...patchesOf(settings, config), tile: size };
+  const views = [{ ...view, height: size * rows, width: size * columns }];
+  if (thumbnail && tiles > 1) views.push({ ...view, height: size, width: size });
+  return featureOf('image', tiles + views.length - 1, await picture.patches(...views), config);
 }
 
 /**
@@ -72,7 +49,7 @@ export function loadImage(
   settings: ProcessorSettings['image'],
   config: InternVLConfig,
 ): Promise<TiledFeature> {
-  return atSource(source, async () => featureOf('image', tilesOf(await decodeImage(source), settings), settings, config));
+  return atSource(source, async () => cutTiles(await openImage(source), settings, config));
 }
 
 /**
@@ -118,13 +95,17 @@ export function loadVideo(
     if (fps !== undefined && !(fps > 0)) throw new Error(`expected a positive fps, received ${fps}`);
     const info = await probeVideo(source);
     const indices = sampleFrames(info, { ...settings, ...(fps !== undefined && { fps }) }, positionRule);
+    const { size, filter } = settings;
     const unique = [...new Set(indices)];
-    const tiles: Uint8Array[] = [];
-    await readFrames(source, info, unique, (frame) => {
-      const { width, height } = info;
-      tiles.push(resize({ data: frame, width, height }, settings.size, settings.size, settings).data);
+    const tileBytes = size * size * 3;
+    const tiles = new Uint8Array(indices.length * tileBytes);
+    await readFrames(source, info, unique, (frame, i) => {
+      const tile = native.resize(frame, info.height, info.width, 3, size, size, filter);
+      indices.forEach((index, at) => {
+        if (index === unique[i]) tiles.set(tile, at * tileBytes);
+      });
     });
-    const taken = indices.map((index) => tiles[unique.indexOf(index)]!);
-    return featureOf('video', taken, settings, config);
+    const pixels = native.patchify(tiles, indices.length, size, size, patchesOf(settings, config));
+    return featureOf('video', indices.length, pixels, config);
   });
 }

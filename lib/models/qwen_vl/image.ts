@@ -1,5 +1,4 @@
-import { native } from '../../native.js';
-import { decodeImage } from '../../media/image.js';
+import { openImage } from '../../media/image.js';
 import { atSource } from '../../media/source.js';
 import { roundHalfEven } from '../processing.js';
 import type { MediaSource } from '../target.js';
@@ -78,9 +77,8 @@ export function planFrames(
  */
 export function loadImage(source: MediaSource, settings: PixelSettings): Promise<VisualFeature> {
   return atSource(source, async () => {
-    const image = await decodeImage(source);
-    const { height, width, grid, tokens } = planFrames(image, 1, settings);
-    const resized = native.resize(image.data, image.height, image.width, 3, height, width, settings.filter);
-    return { kind: 'image', tokens, grid, pixels: native.patchify(resized, 1, height, width, settings) };
+    const picture = await openImage(source);
+    const { height, width, grid, tokens } = planFrames(picture, 1, settings);
+    return { kind: 'image', tokens, grid, pixels: await picture.patches({ ...settings, height, width }) };
   });
 }
