@@ -9,6 +9,10 @@
 #include <string>
 #include <utility>
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include "core/allocator.h"
 
 namespace eyas {
@@ -24,6 +28,18 @@ size_t BlockSize(size_t bytes) {
   size_t step = kSmallest / 8;
   while (16 * step < bytes) step *= 2;
   return (bytes + step - 1) / step * step;
+}
+
+// On huge pages from two of them on. Nothing where the system has no memory left.
+void* FromSystem(size_t size) {
+  constexpr size_t kHugePage = 2 << 20;
+  const bool huge = size >= 2 * kHugePage;
+  const size_t unit = huge ? kHugePage : kAlignment;
+  void* block = std::aligned_alloc(unit, (size + unit - 1) / unit * unit);
+#ifdef MADV_HUGEPAGE
+  if (huge && block != nullptr) madvise(block, size, MADV_HUGEPAGE);
+#endif
+  return block;
 }
 
 class KeptBlocks {
@@ -78,7 +94,7 @@ PixelBuffer::PixelBuffer(size_t bytes) : bytes_(bytes) {
   if (bytes == 0) return;
   const size_t size = BlockSize(bytes);
   block_ = KeptBlocks::Get().Take(size);
-  if (block_ == nullptr) block_ = std::aligned_alloc(kAlignment, size);
+  if (block_ == nullptr) block_ = FromSystem(size);
   if (block_ == nullptr) {
     throw std::runtime_error("[picture] expected " + std::to_string(bytes) +
                              " bytes of memory, received none");
