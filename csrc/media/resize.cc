@@ -174,36 +174,58 @@ void ResampleLanes(const uint8_t* in, uint8_t* out, const Taps& taps, int64_t ou
   }
 }
 
-// Horizontal pass over rows `begin` to `end`.
-void ResampleRows(const uint8_t* data, uint8_t* out, const Taps& taps, int64_t width, int64_t out_width,
-                  int64_t channels, int64_t begin, int64_t end) {
-  const int64_t in_bytes = width * channels;
-  const int64_t out_bytes = out_width * channels;
-  std::vector<uint8_t> in_lanes(in_bytes * kLanes);
-  std::vector<uint8_t> out_lanes(out_bytes * kLanes);
-  for (int64_t y = begin; y < end; y += kLanes) {
-    const int64_t rows = std::min(kLanes, end - y);
-    ToLanes(data + y * in_bytes, rows, in_bytes, in_bytes, in_lanes.data());
-    ResampleLanes(in_lanes.data(), out_lanes.data(), taps, out_width, channels);
-    FromLanes(out_lanes.data(), rows, out_bytes, out_bytes, out + y * out_bytes);
+// The horizontal pass over a picture's rows, kLanes at a time.
+class HorizontalPass {
+ public:
+  HorizontalPass(const Taps& taps, int64_t width, int64_t out_width, int64_t channels)
+      : taps_(taps),
+        out_width_(out_width),
+        channels_(channels),
+        in_bytes_(width * channels),
+        out_bytes_(out_width * channels),
+        in_lanes_(in_bytes_ * kLanes),
+        out_lanes_(out_bytes_ * kLanes) {}
+
+  // Resamples `count` rows.
+  void Run(const uint8_t* in, int64_t count, uint8_t* out) {
+    for (int64_t y = 0; y < count; y += kLanes) {
+      const int64_t rows = std::min(kLanes, count - y);
+      ToLanes(in + y * in_bytes_, rows, in_bytes_, in_bytes_, in_lanes_.data());
+      ResampleLanes(in_lanes_.data(), out_lanes_.data(), taps_, out_width_, channels_);
+      FromLanes(out_lanes_.data(), rows, out_bytes_, out_bytes_, out + y * out_bytes_);
+    }
   }
+
+ private:
+  const Taps& taps_;
+  int64_t out_width_;
+  int64_t channels_;
+  int64_t in_bytes_;
+  int64_t out_bytes_;
+  PixelBuffer in_lanes_;
+  PixelBuffer out_lanes_;
+};
+
+// `kSize` bytes of an output row as the weighted sum of those of input rows `stride` bytes apart.
+template <int64_t kSize>
+EYAS_INLINE void ResampleBytes(const uint8_t* rows, uint8_t* out, const int32_t* weights, int64_t count,
+                               int64_t stride) {
+  int32_t sums[kSize];
+  for (int64_t b = 0; b < kSize; ++b) sums[b] = kHalf;
+  for (int64_t j = 0; j < count; ++j) {
+    for (int64_t b = 0; b < kSize; ++b) sums[b] += rows[j * stride + b] * weights[j];
+  }
+  for (int64_t b = 0; b < kSize; ++b) out[b] = ToByte(sums[b]);
 }
 
 // One output row as the weighted sum of input rows of `bytes` bytes.
 EYAS_SIMD_CLONES
 void ResampleColumns(const uint8_t* rows, uint8_t* out, const int32_t* weights, int64_t count,
                      int64_t bytes) {
-  constexpr int64_t kBlock = 256;
-  int32_t sums[kBlock];
-  for (int64_t begin = 0; begin < bytes; begin += kBlock) {
-    const int64_t size = std::min(kBlock, bytes - begin);
-    std::fill_n(sums, size, kHalf);
-    for (int64_t j = 0; j < count; ++j) {
-      const uint8_t* row = rows + j * bytes + begin;
-      for (int64_t b = 0; b < size; ++b) sums[b] += row[b] * weights[j];
-    }
-    for (int64_t b = 0; b < size; ++b) out[begin + b] = ToByte(sums[b]);
-  }
+  constexpr int64_t kBlock = 16;  // sums of one vector register
+  int64_t b = 0;
+  for (; b + kBlock <= bytes; b += kBlock) ResampleBytes<kBlock>(rows + b, out + b, weights, count, bytes);
+  for (; b < bytes; ++b) ResampleBytes<1>(rows + b, out + b, weights, count, bytes);
 }
 
 }  // namespace
@@ -222,39 +244,44 @@ void Resize(const uint8_t* data, int64_t height, int64_t width, int64_t channels
     return;
   }
 
-  // Only the rows that the vertical pass reads are resampled horizontally.
-  Taps vertical_taps;
-  int64_t first_row = 0;
-  int64_t rows = height;
-  if (vertical) {
-    vertical_taps = MakeTaps(height, out_height, kernel);
-    first_row = vertical_taps.first[0];
-    rows = vertical_taps.first.back() + vertical_taps.count.back() - first_row;
+  const int64_t in_bytes = width * channels;
+  const int64_t out_bytes = out_width * channels;
+  const Taps across = horizontal ? MakeTaps(width, out_width, kernel) : Taps();
+  if (!vertical) {
+    ParallelFor(height, out_bytes * across.stride, [&](int64_t begin, int64_t end) {
+      HorizontalPass(across, width, out_width, channels)
+          .Run(data + begin * in_bytes, end - begin, out + begin * out_bytes);
+    });
+    return;
   }
 
-  const int64_t out_bytes = out_width * channels;
-  const uint8_t* source = data + first_row * width * channels;
-  PixelBuffer between;
-  if (horizontal) {
-    const Taps taps = MakeTaps(width, out_width, kernel);
-    uint8_t* target = out;
-    if (vertical) {
-      between = PixelBuffer(rows * out_bytes);
-      target = between.data();
-    }
-    ParallelFor(rows, out_bytes * taps.stride, [&](int64_t begin, int64_t end) {
-      ResampleRows(source, target, taps, width, out_width, channels, begin, end);
-    });
-    source = target;
-  }
-  if (vertical) {
-    ParallelFor(out_height, out_bytes * vertical_taps.stride, [&](int64_t begin, int64_t end) {
+  const Taps down = MakeTaps(height, out_height, kernel);
+  const int64_t cost = out_bytes * (down.stride + across.stride);
+  ParallelFor(out_height, cost, [&](int64_t begin, int64_t end) {
+    const int64_t first = down.first[begin];
+    const int64_t last = down.first[end - 1] + down.count[end - 1];
+    if (!horizontal) {
       for (int64_t y = begin; y < end; ++y) {
-        const uint8_t* window = source + (vertical_taps.first[y] - first_row) * out_bytes;
-        ResampleColumns(window, out + y * out_bytes, vertical_taps.at(y), vertical_taps.count[y], out_bytes);
+        ResampleColumns(data + down.first[y] * in_bytes, out + y * out_bytes, down.at(y), down.count[y],
+                        out_bytes);
       }
-    });
-  }
+      return;
+    }
+    // Rows are resampled horizontally just before the first output row that reads them, while they are in the
+    // cache.
+    HorizontalPass pass(across, width, out_width, channels);
+    const PixelBuffer between((last - first) * out_bytes);
+    int64_t done = first;
+    for (int64_t y = begin; y < end; ++y) {
+      while (done < down.first[y] + down.count[y]) {
+        const int64_t rows = std::min(kLanes, last - done);
+        pass.Run(data + done * in_bytes, rows, between.data() + (done - first) * out_bytes);
+        done += rows;
+      }
+      ResampleColumns(between.data() + (down.first[y] - first) * out_bytes, out + y * out_bytes, down.at(y),
+                      down.count[y], out_bytes);
+    }
+  });
 }
 
 }  // namespace eyas
