@@ -5,7 +5,7 @@ import { RecordError } from '../data/record-error.js';
 import { loadChatTemplate, type ChatTemplate } from '../text/chat-template.js';
 import { loadTokenizer, type DecodeOptions, type Encoding, type Tokenizer } from '../text/tokenizer.js';
 import { ropeType } from './rotary.js';
-import { mediaParts, modalityOf, type MediaPart } from './processing.js';
+import { loadParts, mediaParts, modalityOf, type MediaPart } from './processing.js';
 import type {
   ConversationRecord,
   MediaFeature,
@@ -56,10 +56,8 @@ export abstract class ChatProcessor<Feature extends MediaFeature> implements Pro
   protected abstract load(part: MediaPart): Promise<Feature[]>;
 
   /** Media of a record, in order; families whose media depend on one another override it. */
-  protected async loadAll(parts: readonly MediaPart[]): Promise<Feature[]> {
-    const media: Feature[] = [];
-    for (const part of parts) media.push(...(await this.load(part)));
-    return media;
+  protected loadAll(parts: readonly MediaPart[]): Promise<Feature[]> {
+    return loadParts(parts, (part) => this.load(part));
   }
 
   /**

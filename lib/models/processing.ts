@@ -15,6 +15,24 @@ export function mediaParts(messages: readonly Message[]): MediaPart[] {
   );
 }
 
+/**
+ * What `load` gives for each part, in order. Pictures are loaded at the same time, and wait for a thread by themselves;
+ * clips and sounds, which run programs of their own, one after another.
+ *
+ * @throws what the first part in order that cannot be loaded throws
+ */
+export async function loadParts<Feature>(
+  parts: readonly MediaPart[],
+  load: (part: MediaPart) => Promise<Feature[]>,
+): Promise<Feature[]> {
+  const pictures = parts.map((part) => (part.type === 'image' ? load(part) : undefined));
+  // Those that are not waited for any more may fail unheard.
+  for (const picture of pictures) picture?.catch(() => undefined);
+  const features: Feature[] = [];
+  for (const [i, part] of parts.entries()) features.push(...(await (pictures[i] ?? load(part))));
+  return features;
+}
+
 /** What a record counts as: video before image before audio before text. */
 export function modalityOf(media: readonly MediaFeature[]): Modality {
   const order: Modality[] = ['video', 'image', 'audio'];

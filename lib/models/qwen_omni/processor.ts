@@ -4,7 +4,7 @@ import { hasAudio, readAudio } from '../../media/audio.js';
 import { native } from '../../native.js';
 import { ChatProcessor, type Positions } from '../chat-processor.js';
 import type { ProcessorOptions } from '../family.js';
-import type { MediaPart } from '../processing.js';
+import { loadParts, type MediaPart } from '../processing.js';
 import { loadImage } from '../qwen_vl/image.js';
 import { loadProcessorSettings, type ProcessorSettings } from '../qwen_vl/settings.js';
 import { loadVideo } from '../qwen_vl/video.js';
@@ -70,8 +70,7 @@ export class OmniProcessor extends ChatProcessor<OmniFeature> {
   }
 
   protected override async loadAll(parts: readonly MediaPart[]): Promise<OmniFeature[]> {
-    const opened: Opened[] = [];
-    for (const part of parts) opened.push(...(await this.#open(part)));
+    const opened = await loadParts(parts, (part) => this.#open(part));
     const sounds = soundFeatures(
       opened.filter((medium) => medium.kind === 'audio'),
       this.form.sound,
