@@ -19,8 +19,8 @@ namespace eyas {
 
 namespace {
 
-// Bytes that are kept: the patches and pixels of a batch of eight pictures of usual size.
-constexpr size_t kKept = 128 << 20;
+// Bytes that are kept at most: the patches and pixels of eight pictures of a million pixels.
+constexpr size_t kKept = 256 << 20;
 constexpr size_t kSmallest = 64 << 10;
 
 // Eight sizes to a power of two, so that pictures of nearly the same size share blocks.
