@@ -1,5 +1,5 @@
 import type { Activation, DType, ExtraKeys } from './native.js';
-import { cast, clone, dispose, keep, narrow, ops, reshape, type Tensor } from './tensor.js';
+import { cast, clone, dispose, keep, narrow, ops, reshape, type Pieces, type Tensor } from './tensor.js';
 
 /** A value on the tape, and after `backward` the gradient of the loss with respect to it. */
 export class Variable {
@@ -356,8 +356,11 @@ export class Tape {
   }
 
   /** Runs the recorded operations backwards, from the losses to the parameters; the tape is empty afterwards. */
-  backward(): void {
-    for (let node = this.#nodes.pop(); node !== undefined; node = this.#nodes.pop()) node();
+  *backward(): Pieces<void> {
+    for (let node = this.#nodes.pop(); node !== undefined; node = this.#nodes.pop()) {
+      node();
+      yield;
+    }
     this.#weightGradients.flush();
   }
 

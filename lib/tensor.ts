@@ -61,6 +61,53 @@ export function scope<T>(body: () => T): T {
   return result;
 }
 
+/** A computation in pieces: between them its caller may do something else, or give up. */
+export type Pieces<T> = Generator<void, T, void>;
+
+/** {@link scope} of a computation in pieces; tensors that are made between its pieces are not its own. */
+export function* scopeOfPieces<T>(body: () => Pieces<T>): Pieces<T> {
+  const made = new Set<Tensor>();
+  const pieces = body();
+  const next = () => {
+    scopes.push(made);
+    try {
+      return pieces.next();
+    } finally {
+      scopes.pop();
+    }
+  };
+  try {
+    let piece = next();
+    for (; !piece.done; piece = next()) yield;
+    const result = piece.value;
+    eachTensor(result, (tensor) => {
+      if (made.delete(tensor)) track(tensor);
+    });
+    return result;
+  } finally {
+    for (const tensor of made) tensor.dispose();
+  }
+}
+
+/** Runs a computation in pieces to its end. */
+export function finish<T>(pieces: Pieces<T>): T {
+  for (;;) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+  }
+}
+
+/** {@link finish}, with a turn of the event loop every few milliseconds. */
+export async function finishInTurns<T>(pieces: Pieces<T>, milliseconds = 10): Promise<T> {
+  for (let turn = performance.now(); ;) {
+    const { done, value } = pieces.next();
+    if (done) return value;
+    if (performance.now() - turn < milliseconds) continue;
+    await new Promise(setImmediate);
+    turn = performance.now();
+  }
+}
+
 /** Disposes every tensor in a value (arrays, maps and plain objects are searched). */
 export function dispose(value: unknown): void {
   eachTensor(value, (tensor) => {

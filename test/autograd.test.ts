@@ -1,7 +1,7 @@
 import { describe, expect, it } from 'vitest';
 import { Parameter, Tape } from '../lib/autograd.js';
 import { native } from '../lib/native.js';
-import { cast, keep, narrow, ops, scope, tensor, toFloats } from '../lib/tensor.js';
+import { cast, finish, keep, narrow, ops, scope, tensor, toFloats } from '../lib/tensor.js';
 import { Draws } from './helpers/random.js';
 import { expectClose } from './helpers/reference.js';
 
@@ -35,7 +35,7 @@ describe.each(['float32', 'bfloat16'] as const)('gradients of weights, %s', (com
           }
           first += n;
         }
-        tape.backward();
+        finish(tape.backward());
         const expected = toFloats(ops.matmul(cast(dy, compute), cast(x, compute), { transposeA: true }));
         expectClose(toFloats(a.grad), expected, 1e-5, 'a');
         expectClose(toFloats(c.grad), expected, 1e-5, 'c');
@@ -57,7 +57,7 @@ describe('Parameter', () => {
         const tape = new Tape();
         const y = tape.linear(tape.constant(x), weight);
         y.grad = keep(ops.add(y.value, y.value));
-        tape.backward();
+        finish(tape.backward());
       };
       batch();
       const once = toFloats(weight.grad);

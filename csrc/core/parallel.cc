@@ -5,6 +5,8 @@
 #include <atomic>
 #include <climits>
 
+#include "core/signals.h"
+
 namespace eyas {
 
 namespace {
@@ -25,6 +27,13 @@ ThreadLimit::ThreadLimit(int count) : before_(limit) { limit = std::max(1, count
 ThreadLimit::~ThreadLimit() { limit = before_; }
 
 void SetThreads(int count) { Count().store(count, std::memory_order_relaxed); }
+
+void EnterPart() {
+  thread_local bool entered = false;
+  if (entered || omp_get_thread_num() == 0) return;
+  HoldSignals::Forever();
+  entered = true;
+}
 
 void ApplyThreads() { omp_set_num_threads(Threads()); }
 

@@ -22,6 +22,10 @@ class ThreadLimit {
 // Makes oneDNN, which asks OpenMP, use Threads() on the calling thread.
 void ApplyThreads();
 
+// Called by each part of parallel work: threads of the team other than the caller's own leave signals to others,
+// since the team is oneDNN's too (core/signals.h).
+void EnterPart();
+
 // Work, in scalar operations, below which starting threads costs more than it gains.
 constexpr int64_t kParallelWork = 1 << 18;
 
@@ -43,7 +47,10 @@ void ParallelParts(int64_t n, int64_t parts, const Body& body) {
   }
   const int threads = static_cast<int>(parts);
 #pragma omp parallel for schedule(static, 1) num_threads(threads)
-  for (int64_t part = 0; part < parts; ++part) body(part, n * part / parts, n * (part + 1) / parts);
+  for (int64_t part = 0; part < parts; ++part) {
+    EnterPart();
+    body(part, n * part / parts, n * (part + 1) / parts);
+  }
 }
 
 // Runs body(begin, end) over contiguous parts of 0 ≤ i < n; `cost` is the scalar operations per item.

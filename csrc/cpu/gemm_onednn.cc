@@ -10,6 +10,7 @@
 #include <utility>
 
 #include "core/parallel.h"
+#include "core/signals.h"
 #include "cpu/gemm.h"
 
 namespace eyas::cpu {
@@ -143,6 +144,7 @@ void GemmFloat(const GemmProblem& problem) {
 
 void GemmOneDnn(const GemmProblem& problem) {
   ApplyThreads();
+  const HoldSignals hold;
   const Tensor& a = problem.a;
   const Tensor& b = problem.b;
   if (a.dtype() == DType::kFloat32 && b.size() <= kOneOffWeights && a.dim(0) * b.size() <= kOneOffWork) {

@@ -3,7 +3,7 @@ import { disposeInputs, draftInputs } from '../draft/inputs.js';
 import type { LoadedDraft } from '../draft/load.js';
 import { simulatedAcceptLength, sumMetrics, trainingTimeTest, type StepMetrics } from '../draft/ttt.js';
 import type { ConversationRecord, Modality, Processor, Sample, Target } from '../models/target.js';
-import { dispose, keep } from '../tensor.js';
+import { dispose, finish, keep } from '../tensor.js';
 import { teacherHead } from '../training/trainer.js';
 import type { JobContext } from '../worker/job.js';
 import type { AcceptanceReport, EvaluateResult, JobEvent } from '../worker/jobs.js';
@@ -131,7 +131,8 @@ export class Evaluator {
     });
     try {
       const { embedTokens } = this.target;
-      return trainingTimeTest({ draft: this.#draft, vocabulary, embedTokens, teacherHead: head }, inputs);
+      const context = { draft: this.#draft, vocabulary, embedTokens, teacherHead: head };
+      return finish(trainingTimeTest(context, inputs));
     } finally {
       disposeInputs(inputs);
     }

@@ -1,5 +1,5 @@
 import { Tape, type ExtraKeyVariables, type Variable } from '../autograd.js';
-import { ops, scope, tensor, toFloats, toInts, type Tensor } from '../tensor.js';
+import { ops, scopeOfPieces, tensor, toFloats, toInts, type Pieces, type Tensor } from '../tensor.js';
 import type { Eagle3Draft, StepKeys } from './eagle3.js';
 import { indexTensor, type DraftInputs } from './inputs.js';
 import type { DraftVocabulary } from './vocabulary.js';
@@ -36,11 +36,11 @@ export function trainingTimeTest(
   context: TttContext,
   inputs: DraftInputs,
   lossScales?: readonly number[],
-): StepMetrics[] {
-  return scope(() => {
+): Pieces<StepMetrics[]> {
+  return scopeOfPieces(function* () {
     const tape = new Tape(lossScales !== undefined);
-    const metrics = forward(tape, context, inputs, lossScales);
-    tape.backward();
+    const metrics = yield* forward(tape, context, inputs, lossScales);
+    yield* tape.backward();
     return metrics;
   });
 }
@@ -52,12 +52,12 @@ interface HeadRows {
   hidden: Variable;
 }
 
-function forward(
+function* forward(
   tape: Tape,
   context: TttContext,
   inputs: DraftInputs,
   lossScales: readonly number[] | undefined,
-): StepMetrics[] {
+): Pieces<StepMetrics[]> {
   const { draft } = context;
   const { plan } = inputs;
   const head: HeadRows[] = [];
@@ -67,6 +67,7 @@ function forward(
 
   for (const [s, rows] of plan.steps.entries()) {
     if (rows.slots.length === 0) break; // later steps have none either
+    yield;
     let attentionInput;
     if (s === 0) {
       // Keys and values for the whole prefix; queries, and everything after attention, for A[0] only.

@@ -170,7 +170,7 @@ export const weightsFile = (path: string): string => join(path, WEIGHTS);
 
 /** Keys of the config that may change between the parts of a resumed run: they do not reach the weights. */
 const FREE_KEYS =
-  /^(output|resume|trackers\..*|evaluation\..*|training\.(evalEvery|saveEvery|keepCheckpoints))$/;
+  /^(output|resume|data\.cacheBytes|trackers\..*|evaluation\..*|training\.(prefetch|evalEvery|saveEvery|keepCheckpoints))$/;
 
 /**
  * Refuses to resume where the result would differ from an uninterrupted run.

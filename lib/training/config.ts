@@ -48,6 +48,9 @@ const dataSchema = z.strictObject({
   allowRemote: z.boolean().default(false).describe('Allow http(s) media URLs'),
   onBadRecord: z.enum(['fail', 'skip']).default('fail').describe('What a record that cannot be read does'),
   maxLength: count().default(4096).describe('Records of more tokens are dropped and counted'),
+  cacheBytes: natural()
+    .default(2 ** 30)
+    .describe('Memory for processed records; those beyond it are processed again in every epoch'),
   shuffle: z.boolean().default(true).describe('New order of the records in every epoch, from training.seed'),
 });
 
@@ -121,6 +124,9 @@ const trainingSchema = z
       .default('float32')
       .describe("Draft's products; weights stay float32"),
     targetDtype: z.enum(['float32', 'bfloat16']).default('float32').describe("Target's weights and products"),
+    prefetch: natural()
+      .default(1)
+      .describe('Steps whose records are read, decoded and preprocessed while another step trains'),
     threads: count().optional().describe('CPU threads; every core if absent'),
     evalEvery: natural().default(100).describe('Optimizer steps between evaluations; 0: at the end only'),
     saveEvery: natural().default(100).describe('Optimizer steps between checkpoints; 0: at the end only'),

@@ -19,6 +19,7 @@ import {
 import type { TrainConfig } from './config.js';
 import { DataPlan, type PlannedStep } from './data-plan.js';
 import { MetricsWriter } from './metrics.js';
+import { Prefetch } from './prefetch.js';
 import { learningRate } from './schedule.js';
 import { setUpTraining, type TrainingSetup } from './setup.js';
 import { TensorBoardWriter } from './tensorboard.js';
@@ -84,17 +85,7 @@ class TrainingRun {
     this.#openTrackers();
     const state = this.#state;
     if (state.step === 0) await this.#evaluate();
-    const pace = new Pace(state.step, state.totalSteps);
-    while (state.step < state.totalSteps && !this.context.stopRequested()) {
-      const planned = this.#plan.step(state.step);
-      const lr = learningRate(state.step + 1, state.totalSteps, this.config.optimizer);
-      const outcome = this.setup.trainer.step(await this.#load(planned), lr);
-      this.#advance(outcome, planned);
-      this.#report(outcome, planned, lr, pace.update(state.step, outcome.tokens));
-      const improved = this.#due(this.config.training.evalEvery) && (await this.#evaluate());
-      if (improved || this.#due(this.config.training.saveEvery)) this.#save(improved);
-      await new Promise(setImmediate); // lets messages in
-    }
+    await this.#train();
     if (this.#latest === undefined || basename(this.#latest) !== checkpointName(state.step))
       this.#save(false);
     const { train } = this.setup;
@@ -115,6 +106,33 @@ class TrainingRun {
       seconds: (performance.now() - started) / 1000,
       peakBytes: native.memory().peakBytes,
     };
+  }
+
+  async #train(): Promise<void> {
+    const state = this.#state;
+    const { prefetch, evalEvery, saveEvery } = this.config.training;
+    const pace = new Pace(state.step, state.totalSteps);
+    const batches = new Prefetch(state.step, state.totalSteps, prefetch, (step) => this.#load(step));
+    try {
+      while (state.step < state.totalSteps && !this.context.stopRequested()) {
+        const asked = performance.now();
+        const { planned, samples } = await batches.take();
+        const dataSeconds = (performance.now() - asked) / 1000;
+        const lr = learningRate(state.step + 1, state.totalSteps, this.config.optimizer);
+        const outcome = await this.setup.trainer.stepInTurns(samples, lr);
+        this.#advance(outcome, planned);
+        this.#report(
+          outcome,
+          planned,
+          { learningRate: lr, dataSeconds },
+          pace.update(state.step, outcome.tokens),
+        );
+        const improved = this.#due(evalEvery) && (await this.#evaluate());
+        if (improved || this.#due(saveEvery)) this.#save(improved);
+      }
+    } finally {
+      await batches.close();
+    }
   }
 
   close(): void {
@@ -158,11 +176,13 @@ class TrainingRun {
   }
 
   /** The samples of a step's micro-batches. */
-  #load(planned: PlannedStep): Promise<Sample[][]> {
+  async #load(step: number): Promise<{ planned: PlannedStep; samples: Sample[][] }> {
     const { train } = this.setup;
-    return Promise.all(
+    const planned = this.#plan.step(step);
+    const samples = await Promise.all(
       planned.microBatches.map((group) => Promise.all(group.map((index) => train.get(index)))),
     );
+    return { planned, samples };
   }
 
   #advance(outcome: StepOutcome, planned: PlannedStep): void {
@@ -182,7 +202,12 @@ class TrainingRun {
     );
   }
 
-  #report(outcome: StepOutcome, planned: PlannedStep, lr: number, pace: Rate): void {
+  #report(
+    outcome: StepOutcome,
+    planned: PlannedStep,
+    times: { learningRate: number; dataSeconds: number },
+    pace: Rate,
+  ): void {
     const { step, totalSteps } = this.#state;
     const { loss, accuracy, gradNorm, skipped } = outcome;
     this.context.emit({
@@ -193,10 +218,10 @@ class TrainingRun {
       accuracy,
       gradNorm,
       skipped,
-      learningRate: lr,
+      ...times,
       ...pace,
     });
-    const scalars = { ...flatten(outcome), learningRate: lr, gradNorm };
+    const scalars = { ...flatten(outcome), ...times, gradNorm };
     this.#metrics?.write({ step, epoch: planned.epoch, skipped, ...scalars });
     this.#tensorboard?.scalars(step, prefixed('train', scalars));
   }

@@ -197,6 +197,7 @@ async function process(
     processor,
     {
       maxLength: config.data.maxLength,
+      cacheBytes: config.data.cacheBytes,
       onBadRecord: config.data.onBadRecord,
       onProgress: (done, total) => {
         context.emit({ type: 'count', phase, done, total });

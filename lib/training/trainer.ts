@@ -9,7 +9,18 @@ import {
 } from '../draft/ttt.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
 import type { Sample, Target } from '../models/target.js';
-import { cast, dispose, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
+import {
+  cast,
+  dispose,
+  finish,
+  finishInTurns,
+  keep,
+  ops,
+  scope,
+  tensor,
+  type Pieces,
+  type Tensor,
+} from '../tensor.js';
 import { AdamW, type AdamWConfig } from './optimizer.js';
 
 export interface TrainerOptions extends InputRules {
@@ -71,14 +82,26 @@ export class Eagle3Trainer {
    * by the row counts of the whole step and the gradient does not depend on the split.
    */
   step(microBatches: readonly (readonly Sample[])[], lr: number): StepOutcome {
-    const inputs = microBatches.map((samples) => this.#inputs(samples));
+    return finish(this.#step(microBatches, lr));
+  }
+
+  /** {@link step}, during which the event loop goes on turning, so that the next samples can be prepared. */
+  stepInTurns(microBatches: readonly (readonly Sample[])[], lr: number): Promise<StepOutcome> {
+    return finishInTurns(this.#step(microBatches, lr));
+  }
+
+  *#step(microBatches: readonly (readonly Sample[])[], lr: number): Pieces<StepOutcome> {
+    const inputs: DraftInputs[] = [];
     try {
+      for (const samples of microBatches) {
+        inputs.push(this.#inputs(samples));
+        yield;
+      }
       this.draft.parameters.zeroGrad();
       const scales = this.#lossScales(inputs);
-      const metrics = this.#sum(
-        inputs,
-        inputs.map((micro) => trainingTimeTest(this.#context, micro, scales)),
-      );
+      const steps: StepMetrics[][] = [];
+      for (const micro of inputs) steps.push(yield* trainingTimeTest(this.#context, micro, scales));
+      const metrics = this.#sum(inputs, steps);
       const gradNorm = this.optimizer.gradNorm();
       const skipped = !Number.isFinite(gradNorm);
       if (!skipped) this.optimizer.step(lr, Math.min(1, this.options.gradClip / (gradNorm + 1e-6)));
@@ -95,7 +118,7 @@ export class Eagle3Trainer {
     for await (const samples of batches) {
       const inputs = this.#inputs(samples);
       try {
-        results.push(trainingTimeTest(this.#context, inputs));
+        results.push(finish(trainingTimeTest(this.#context, inputs)));
         plans.push(inputs);
       } finally {
         disposeInputs(inputs);

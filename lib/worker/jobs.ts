@@ -12,7 +12,13 @@ export type JobEvent =
   | { type: 'log'; level: 'info' | 'warn'; message: string }
   /** Something that is counted: records read, answers decoded … */
   | { type: 'count'; phase: string; done: number; total: number }
-  | ({ type: 'step'; learningRate: number; gradNorm: number; skipped: boolean } & ProgressUpdate)
+  | ({
+      type: 'step';
+      learningRate: number;
+      gradNorm: number;
+      skipped: boolean;
+      dataSeconds: number;
+    } & ProgressUpdate)
   /** Metrics of the held-out records after a step. */
   | { type: 'eval'; step: number; metrics: Record<string, number> }
   | { type: 'checkpoint'; step: number; path: string; best: boolean }

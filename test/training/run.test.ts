@@ -1,4 +1,4 @@
-import { appendFileSync, readFileSync, readdirSync } from 'node:fs';
+import { appendFileSync, readFileSync, readdirSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { native } from '../../lib/native.js';
@@ -35,11 +35,18 @@ beforeAll(() => {
 afterAll(remove);
 
 /** Runs in this thread; asks the run to stop once `stopAfter` steps are done. */
-async function run(input: TrainConfigInput, stopAfter = Infinity) {
+async function run(
+  input: TrainConfigInput,
+  stopAfter = Infinity,
+  watch: (event: JobEvent) => void = () => undefined,
+) {
   const events: JobEvent[] = [];
   const steps = () => events.filter((event) => event.type === 'step').length;
   const context: JobContext<JobEvent> = {
-    emit: (event) => events.push(event),
+    emit: (event) => {
+      events.push(event);
+      watch(event);
+    },
     stopRequested: () => steps() >= stopAfter,
     throwIfStopped: () => undefined,
     signal: new AbortController().signal,
@@ -86,6 +93,31 @@ describe('a training run', () => {
     expect(steps('interrupted').map(({ step, loss }) => [step, loss])).toEqual(
       steps('uninterrupted').map(({ step, loss }) => [step, loss]),
     );
+  });
+
+  it('that prepares records ahead of time equals one that does not', async () => {
+    const { result: whole } = await run(config('prefetch-0', { prefetch: 0, maxSteps: 3 }));
+    for (const prefetch of [1, 5]) {
+      const before = native.memory().liveTensors;
+      const input = config(`prefetch-${prefetch}`, { prefetch, maxSteps: 3 });
+      const { result } = await run({ ...input, data: { ...input.data, cacheBytes: 0 } });
+      expect(native.memory().liveTensors).toBe(before);
+      expect(weights(result.latestCheckpoint).equals(weights(whole.latestCheckpoint))).toBe(true);
+    }
+  });
+
+  it('trains up to a record that cannot be read any more, and names it', async () => {
+    const { dir: other, remove: removeOther } = temporary();
+    const file = copyConversations(other, 'train', { image: 3 });
+    const base = config('vanished', { epochs: 2, batchTokens: 1, gradientAccumulation: 1 });
+    const input = { ...base, data: { train: [file], shuffle: false, cacheBytes: 0 } };
+    const second = /media[^"]*/.exec(readFileSync(file, 'utf8').split('\n')[1]!)![0];
+    const vanish = (event: JobEvent) => {
+      if (event.type === 'step' && event.step === 3) rmSync(join(other, second));
+    };
+    await expect(run(input, Infinity, vanish)).rejects.toThrow(second);
+    expect(steps('vanished').map(({ step }) => step)).toEqual([1, 2, 3, 4]);
+    removeOther();
   });
 
   it('refuses to resume with another config, and says which keys differ', async () => {
