@@ -22,8 +22,8 @@ class ThreadLimit {
 // Makes oneDNN, which asks OpenMP, use Threads() on the calling thread.
 void ApplyThreads();
 
-// Called by each part of parallel work: threads of the team other than the caller's own leave signals to others,
-// since the team is oneDNN's too (core/signals.h).
+// Called by each part of parallel work: threads of the team other than the caller's own leave signals to
+// others, since the team is oneDNN's too (core/signals.h).
 void EnterPart();
 
 // Work, in scalar operations, below which starting threads costs more than it gains.

@@ -293,4 +293,30 @@ describe('without bfloat16 instructions', () => {
       expectClose(out, matmulReference(operand(a, true), operand(b, true), [40, 96, 24], true));
     });
   });
+
+  it.each([1, 2])('survives signals that a program handles, with %i threads', (threads) => {
+    // Signals come at any instruction of a product; a handler's frame must never land in the heap.
+    const program = `
+      process.on('SIGUSR2', () => {});
+      const native = require('node-gyp-build')(process.cwd());
+      native.setThreads(${threads});
+      const storm = require('node:child_process').spawn('sh',
+        ['-c', 'trap "exit 0" TERM; while kill -USR2 ' + process.pid + '; do :; done'], { stdio: 'ignore' });
+      storm.on('spawn', async () => {
+        const turn = () => new Promise((resolve) => setTimeout(resolve, 1));
+        for (const m of [20, 33, 64, 144, 300])
+          for (const n of [16, 64, 100, 200])
+            for (const k of [32, 100, 256, 1000]) {
+              const a = native.zeros([m, k], 'float32'), b = native.zeros([n, k], 'float32');
+              for (let i = 0; i < 20; ++i) native.matmul(a, b, { transposeB: true });
+              await turn();
+            }
+        console.log('all multiplied');
+        storm.kill();
+        process.exit(0);
+      });
+    `;
+    const run = spawnSync(process.execPath, ['-e', program], { cwd: packageRoot, encoding: 'utf8' });
+    expect([run.signal, run.stderr, run.stdout]).toEqual([null, '', 'all multiplied\n']);
+  });
 });
