@@ -6,19 +6,20 @@ import { pathToFileURL } from 'node:url';
 
 const bar = 18;
 const gap = 8;
-const left = 250;
-const width = 720;
+const left = 370;
+const width = 840;
 
 const escape = (text) => text.replace(/&/g, '&amp;').replace(/</g, '&lt;');
 
 /** An SVG of results in the order given. */
 export function chart(results, title) {
-  const most = Math.max(...results.map(({ ratio }) => ratio));
+  // Of a little more than 1 no full bar is made, and of 1 no division by zero.
+  const most = Math.max(2, ...results.map(({ ratio }) => ratio));
   // Logarithmic: one bar of 60 should not hide another of 2.
   const length = (ratio) => (Math.log2(Math.max(ratio, 1)) / Math.log2(most)) * (width - left - 70);
-  const rows = results.map(({ suite, shape, dtype, ratio }, i) => {
+  const rows = results.map(({ suite, shape, dtype, peer, ratio }, i) => {
     const y = 40 + i * (bar + gap);
-    const label = `${suite} ${shape} ${dtype}`;
+    const label = `${suite} ${shape} ${dtype}, ${peer}`;
     return (
       `<text class="label" x="${left - 8}" y="${y + 13}" text-anchor="end">${escape(label)}</text>` +
       `<rect class="bar ${dtype}" x="${left}" y="${y}" width="${Math.max(2, length(ratio)).toFixed(1)}" height="${bar}" rx="2"/>` +
@@ -36,5 +37,5 @@ ${rows.join('\n')}
 
 if (import.meta.url === pathToFileURL(process.argv[1] ?? '').href) {
   const results = process.argv.slice(2).flatMap((path) => JSON.parse(readFileSync(path, 'utf8')).results);
-  process.stdout.write(chart(results, 'Times faster than the Python peer (logarithmic)'));
+  process.stdout.write(chart(results, 'Times faster than the peer (logarithmic)'));
 }

@@ -7,7 +7,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { native } from '../../dist/native.js';
-import { Child, PeerError } from './harness/child.mjs';
+import { Child } from './harness/child.mjs';
 import { choose } from './harness/options.mjs';
 import { findPython } from './harness/python.mjs';
 import { formatResults, writeResults } from './harness/report.mjs';
@@ -52,7 +52,9 @@ function parse() {
     throw new Error(`--repeat: expected a whole number from 1 on, received ${values.repeat}`);
   }
   const [suite] = positionals;
-  return { ...values, repeat, suites: suite === 'all' ? suites : choose('suite', suite, suites) };
+  if (suite === 'all') return { ...values, repeat, suites, chosen: ['all'] };
+  const chosen = choose('suite', suite, suites);
+  return { ...values, repeat, suites: chosen, chosen };
 }
 
 async function main() {
@@ -65,9 +67,10 @@ async function main() {
   const plans = [];
   for (const name of options.suites) {
     const suite = await import(`./suites/${name}.mjs`);
-    const names = options.shapes
-      ? choose(`--shapes of ${name}`, options.shapes, Object.keys(suite.shapes))
-      : suite.defaultShapes;
+    const names =
+      options.shapes === undefined
+        ? suite.defaultShapes
+        : choose(`--shapes of ${name}`, options.shapes, Object.keys(suite.shapes));
     plans.push({ suite, names });
   }
   const python = await findPython(options.python, say);
@@ -88,7 +91,7 @@ async function main() {
     }
   }
   const report = { device: `${cpus()[0].model.trim()}, ${cpus().length} cores`, threads, isa, results };
-  const written = options.out === 'none' ? [] : writeResults(options.out, options.suites, report);
+  const written = options.out === 'none' ? [] : writeResults(options.out, options.chosen, report);
   if (options.json) console.log(JSON.stringify(report, null, 2));
   else console.log(formatResults(report));
   for (const path of written) say(path);
@@ -97,6 +100,7 @@ async function main() {
 try {
   await main();
 } catch (error) {
-  say(error instanceof PeerError || !(error instanceof TypeError) ? `bench: ${error.message}` : error.stack);
+  const defect = error instanceof TypeError && !error.code?.startsWith('ERR_PARSE_ARGS');
+  say(defect ? error.stack : `bench: ${error.message}`);
   process.exit(1);
 }

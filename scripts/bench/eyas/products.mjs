@@ -6,33 +6,38 @@ import { candidateRows } from '../../../dist/draft/rows.js';
 /**
  * @returns {{ compact: Product[], dense: Product[] }} each product is [m,k]·[k,n], `count` times, forward and backward
  */
-export function productsOfStep(config, samples, { steps, vocab }) {
+export function productsOfStep(config, samples, { steps, vocab, mask = 'serving' }) {
   const batch = pack(samples, 'index');
-  const { masks, prefix, teacher } = candidateRows(batch, { steps, mask: 'serving' });
-  const active = masks.map((_, s) =>
-    batch.lossMask.reduce((sum, _, i) => sum + (masks.slice(s).some((mask) => mask[i]) ? 1 : 0), 0),
-  );
-  const supervised = masks.map((mask) => mask.reduce((a, b) => a + b, 0));
-  const keys = samples.length === 1 ? prefix.length : prefix.length / samples.length;
+  const { masks, prefix, teacher } = candidateRows(batch, { steps, mask });
+  const positions = Array.from(batch.positionIds);
+  const slots = masks.map((_, s) => positions.filter((_, i) => masks.slice(s).some((step) => step[i])));
+  const supervised = masks.map((step) => step.reduce((a, b) => a + b, 0));
+  const lengths = (lists) => lists.map(({ length }) => length);
+  const all = masks.map(() => positions);
   return {
     compact: list(config, steps, {
       vocab,
       teacher: teacher.length,
       prefix: prefix.length,
-      active,
+      active: lengths(slots),
       supervised,
-      // Causal: a query sees its own prefix, on average all but half of the supervised part.
-      averageKeys: keys - active[0] / samples.length / 2,
+      keys: slots.map(averageKeys),
     }),
     dense: list(config, steps, {
       vocab,
-      teacher: batch.inputIds.length,
-      prefix: batch.inputIds.length,
-      active: active.map(() => batch.inputIds.length),
-      supervised: active.map(() => batch.inputIds.length),
-      averageKeys: batch.inputIds.length / samples.length / 2,
+      teacher: positions.length,
+      prefix: positions.length,
+      active: lengths(all),
+      supervised: lengths(all),
+      keys: all.map(averageKeys),
     }),
   };
+}
+
+/** Causal: a query sees the slots up to its own, and the key of its slot at every step after the first. */
+function averageKeys(positions, step) {
+  if (positions.length === 0) return 0;
+  return positions.reduce((sum, position) => sum + position + 1, 0) / positions.length + step;
 }
 
 function list(config, steps, rows) {
@@ -68,7 +73,7 @@ function list(config, steps, rows) {
     through(n, h, i);
     through(n, i, h);
     // Scores and values forward, five products backward, per head of keys.
-    add(n * group, d, Math.round(rows.averageKeys), 7 * numKeyValueHeads);
+    add(n * group, d, Math.round(rows.keys[s]), 7 * numKeyValueHeads);
   }
   through(supervised, h, draftVocabSize);
   // Gradients of the weights, over the rows of all steps.

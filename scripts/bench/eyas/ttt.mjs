@@ -146,7 +146,8 @@ function step({ lr }) {
 
 /** What the step's products take one by one, on operands of their own: best of three each. */
 function ceiling() {
-  const products = productsOfStep(config, samples, { steps, vocab });
+  const { mask } = trainer.options;
+  const products = productsOfStep(config, samples, { steps, vocab, mask });
   const dtype = trainer.draft.parameters.options.compute;
   const flop = (list) => list.reduce((sum, { m, k, n, count }) => sum + 2 * m * k * n * count, 0);
   const timed = new Map();

@@ -15,6 +15,7 @@ export class Child {
   #process;
   #lines;
   #errors = '';
+  #closed;
 
   /** @param name what messages call it; @param threads that its products use */
   constructor(name, command, args, threads) {
@@ -25,7 +26,8 @@ export class Child {
     });
     running.add(this.#process);
     this.#process.on('error', (error) => (this.#errors += error.message));
-    this.#process.on('close', () => running.delete(this.#process));
+    this.#closed = new Promise((resolve) => this.#process.once('close', resolve));
+    void this.#closed.then(() => running.delete(this.#process));
     this.#process.stdin.on('error', () => undefined); // it has ended: `ask` says so
     this.#process.stderr.on('data', (data) => (this.#errors = (this.#errors + data).slice(-4000)));
     this.#lines = createInterface({ input: this.#process.stdout })[Symbol.asyncIterator]();
@@ -37,9 +39,9 @@ export class Child {
     for (;;) {
       const { value, done } = await this.#lines.next();
       if (done) {
-        const why = this.#process.signalCode === 'SIGKILL' ? 'it was killed, as when memory runs out' : '';
+        await this.#closed; // stdout may end before the rest of stderr and the exit code are here
         throw new PeerError(
-          `${this.name} ended at ${JSON.stringify(request)}: ${why}\n${this.#errors.trim()}`,
+          `${this.name} ended at ${JSON.stringify(request)}: ${this.#why()}\n${this.#errors.trim()}`,
         );
       }
       if (!value.startsWith('{')) continue; // libraries print
@@ -49,9 +51,15 @@ export class Child {
     }
   }
 
+  #why() {
+    const { signalCode, exitCode } = this.#process;
+    if (signalCode === 'SIGKILL') return 'it was killed, as when memory runs out';
+    return signalCode ?? `exit code ${exitCode}`;
+  }
+
   async stop() {
     this.#process.stdin.end();
-    if (running.has(this.#process)) await new Promise((resolve) => this.#process.once('close', resolve));
+    await this.#closed;
   }
 }
 

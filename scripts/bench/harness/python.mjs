@@ -1,7 +1,7 @@
 // The peers' interpreter: the one that was named, or an environment with pinned packages that is made once.
 
 import { spawnSync } from 'node:child_process';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { homedir } from 'node:os';
 import { join } from 'node:path';
 
@@ -16,7 +16,9 @@ export async function findPython(named, say) {
   }
   const folder = join(process.env.XDG_CACHE_HOME ?? join(homedir(), '.cache'), 'eyas', 'bench-python');
   const python = join(folder, 'bin', 'python');
-  if (existsSync(join(folder, 'ready')) && !missingIn(python)) return python;
+  const ready = join(folder, 'ready');
+  const pins = [...packages, torchvision].join('\n');
+  if (existsSync(ready) && readFileSync(ready, 'utf8') === pins && !missingIn(python)) return python;
   say(`making a Python environment with ${packages.join(', ')} in ${folder}`);
   run('python3', ['-m', 'venv', folder]);
   run(python, ['-m', 'pip', 'install', '--quiet', ...packages]);
@@ -30,18 +32,20 @@ export async function findPython(named, say) {
   }
   const missing = missingIn(python);
   if (missing) throw new Error(`${folder}: expected ${packages.join(', ')} to import, received ${missing}`);
-  writeFileSync(join(folder, 'ready'), '');
+  writeFileSync(ready, pins);
   return python;
 }
 
 /** What does not import, or nothing. */
 function missingIn(python) {
-  const { status, stderr, error } = spawnSync(
+  const { status, signal, stderr, error } = spawnSync(
     python,
     ['-c', 'import torch, safetensors, PIL, torchvision; from transformers import Qwen2VLImageProcessor'],
     { encoding: 'utf8' },
   );
-  return status === 0 ? undefined : (error?.message ?? stderr.trim().split('\n').at(-1));
+  if (status === 0) return undefined;
+  // It may fail and say nothing.
+  return error?.message ?? (stderr.trim().split('\n').at(-1) || (signal ?? `exit code ${status}`));
 }
 
 function run(command, args) {

@@ -72,7 +72,7 @@ export function markdown(title, report) {
 export function writeResults(folder, suites, report) {
   mkdirSync(folder, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
-  const name = `${date}-cpu-${suites.length > 1 ? 'all' : suites[0]}`;
+  const name = `${date}-cpu-${suites.join('+')}`;
   const files = [
     [`${name}.json`, `${JSON.stringify(report, null, 2)}\n`],
     [`${name}.md`, markdown(`${suites.join(', ')}, ${date}`, report)],

@@ -20,7 +20,8 @@ def peak():
             return {"mb": next(int(line.split()[1]) for line in file if line.startswith("VmHWM")) / 1024}
     except OSError:
         import resource
-        return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}
+        unit = 1024 * 1024 if sys.platform == "darwin" else 1024
+        return {"mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / unit}
 
 
 def serve(**actions):

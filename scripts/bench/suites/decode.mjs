@@ -58,7 +58,7 @@ async function answer(side, extra = {}) {
   return total;
 }
 
-export async function* run({ repeat, out }, { eyas, peer, say }) {
+export async function* run({ repeat }, { eyas, peer, say }) {
   const draft = await trainDraft(model, join(root, 'runs', 'bench-draft'), say);
   if (!existsSync(draft)) throw new Error(`decode: expected an exported draft at ${draft}, received none`);
   const [ours, theirs] = [eyas('target'), peer('target')];
@@ -121,5 +121,4 @@ export async function* run({ repeat, out }, { eyas, peer, say }) {
     await ours.stop();
     await theirs.stop();
   }
-  void out;
 }
