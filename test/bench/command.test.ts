@@ -18,6 +18,9 @@ afterAll(() => {
 function command(...args: string[]): { code: number | null; stdout: string; stderr: string } {
   const { status, stdout, stderr } = spawnSync(process.execPath, [benchFile('main.mjs'), ...args], {
     encoding: 'utf8',
+    timeout: 60_000,
+    // Nothing is found here: where an option is not refused, no environment is made for the peer.
+    env: { PATH: folder, XDG_CACHE_HOME: join(folder, 'cache') },
   });
   return { code: status, stdout, stderr };
 }
@@ -84,9 +87,10 @@ describe('options', () => {
       ['ttt', '--python', '/nonexistent/python'],
       '--python /nonexistent/python: expected torch==',
     ],
-    ['an interpreter without the packages', ['ttt', '--python', 'false'], 'received exit code 1'],
+    ['an interpreter without the packages', ['ttt', '--python', 'bare-python'], 'received exit code 1'],
   ];
   it.each(refusals)('refuse %s', (_what, args, message) => {
+    writeFileSync(join(folder, 'bare-python'), '#!/bin/sh\nexit 1\n', { mode: 0o755 });
     const { code, stdout, stderr } = command(...args);
     expect(code).toBe(1);
     expect(stdout).toBe('');

@@ -3,7 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import { buildDist } from '../helpers/dist.js';
-import { bench, benchFile, type ChildModule, type ChildProcess } from './helpers/modules.js';
+import {
+  bench,
+  benchFile,
+  type ChildModule,
+  type ChildProcess,
+  type ProductsModule,
+} from './helpers/modules.js';
 
 const { Child, PeerError } = (await bench('harness', 'child.mjs')) as ChildModule;
 
@@ -18,6 +24,9 @@ const shape = {
   supervised: 16,
   steps: 3,
 };
+buildDist();
+const { productsOfStep } = (await bench('eyas', 'products.mjs')) as ProductsModule;
+
 interface Step {
   seconds: number;
   loss: number;
@@ -33,7 +42,6 @@ const step = async (lr = 0): Promise<Step> => (await child.ask({ do: 'step', lr 
 const discounted = (losses: number[]): number => losses.reduce((sum, loss, s) => sum + 0.8 ** s * loss, 0);
 
 beforeAll(() => {
-  buildDist();
   folder = mkdtempSync(join(tmpdir(), 'eyas-bench-ttt-'));
   child = new Child('eyas', process.execPath, [benchFile('eyas', 'ttt.mjs')], 1);
 });
@@ -90,6 +98,31 @@ describe('the eyas side of ttt', () => {
     await loaded('float32', 'tokens', { steps: 1 });
     expect((await child.ask({ do: 'ceiling' }))['gflop']).toBeLessThan(counted['gflop'] as number);
   });
+
+  it.each(['tokens', 'specforge'])(
+    'counts the rows that it learns from by the rules of %s',
+    async (rules) => {
+      await loaded('float32', rules);
+      const supervised = rules === 'specforge' ? [24, 35] : [24, 40];
+      const sample = {
+        inputIds: new Int32Array(shape.tokens),
+        lossMask: new Uint8Array(shape.tokens).fill(1, ...supervised),
+      };
+      const config = {
+        hiddenSize: shape.hidden,
+        intermediateSize: shape.intermediate,
+        headDim: shape.hidden / shape.heads,
+        numHeads: shape.heads,
+        numKeyValueHeads: shape.kv_heads,
+        draftVocabSize: shape.draft_vocab,
+        numAuxHiddenStates: 3,
+      };
+      const mask = rules === 'specforge' ? 'specforge' : 'serving';
+      const { compact } = productsOfStep(config, [sample], { steps: shape.steps, vocab: shape.vocab, mask });
+      const flop = compact.reduce((sum, { m, k, n, count }) => sum + 2 * m * k * n * count, 0);
+      expect((await child.ask({ do: 'ceiling' }))['gflop']).toBeCloseTo(flop / 1e9, 12);
+    },
+  );
 
   it('can be measured where the last steps have no rows', async () => {
     await loaded('float32', 'tokens', { supervised: 3, steps: 3 });

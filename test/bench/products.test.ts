@@ -1,18 +1,8 @@
 import { describe, expect, it } from 'vitest';
 import { buildDist } from '../helpers/dist.js';
 import { Draws } from '../helpers/random.js';
-import { bench } from './helpers/modules.js';
+import { bench, type Product, type ProductsModule, type Sequence } from './helpers/modules.js';
 
-interface Product {
-  m: number;
-  k: number;
-  n: number;
-  count: number;
-}
-interface Sequence {
-  inputIds: Int32Array;
-  lossMask: Uint8Array;
-}
 const draft = (draws: Draws) => {
   const [numKeyValueHeads, group, headDim] = [draws.int(1, 4), draws.int(1, 4), 2 * draws.int(1, 5)];
   return {
@@ -28,13 +18,7 @@ const draft = (draws: Draws) => {
 type Draft = ReturnType<typeof draft>;
 
 buildDist();
-const { productsOfStep } = (await bench('eyas', 'products.mjs')) as {
-  productsOfStep: (
-    config: Draft,
-    samples: Sequence[],
-    options: { steps: number; vocab: number; mask?: 'serving' | 'specforge' },
-  ) => { compact: Product[]; dense: Product[] };
-};
+const { productsOfStep } = (await bench('eyas', 'products.mjs')) as ProductsModule;
 
 const flopOf = (products: Product[]): number =>
   products.reduce((sum, { m, k, n, count }) => sum + 2 * m * k * n * count, 0);

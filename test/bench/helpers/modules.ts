@@ -56,3 +56,24 @@ export interface Report {
   isa: string;
   results: Result[];
 }
+
+/** [m,k]·[k,n], `count` times */
+export interface Product {
+  m: number;
+  k: number;
+  n: number;
+  count: number;
+}
+
+export interface Sequence {
+  inputIds: Int32Array;
+  lossMask: Uint8Array;
+}
+
+export interface ProductsModule {
+  productsOfStep(
+    config: Record<string, number>,
+    samples: Sequence[],
+    options: { steps: number; vocab: number; mask?: 'serving' | 'specforge' },
+  ): { compact: Product[]; dense: Product[] };
+}
