@@ -71,9 +71,9 @@ export interface Sequence {
 }
 
 export interface ProductsModule {
-  productsOfStep(
+  productsOfStep: (
     config: Record<string, number>,
     samples: Sequence[],
     options: { steps: number; vocab: number; mask?: 'serving' | 'specforge' },
-  ): { compact: Product[]; dense: Product[] };
+  ) => { compact: Product[]; dense: Product[] };
 }
