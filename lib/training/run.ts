@@ -121,12 +121,7 @@ class TrainingRun {
         const lr = learningRate(state.step + 1, state.totalSteps, this.config.optimizer);
         const outcome = await this.setup.trainer.stepInTurns(samples, lr);
         this.#advance(outcome, planned);
-        this.#report(
-          outcome,
-          planned,
-          { learningRate: lr, dataSeconds },
-          pace.update(state.step, outcome.tokens),
-        );
+        this.#report(outcome, planned, lr, { dataSeconds, ...pace.update(state.step, outcome.tokens) });
         const improved = this.#due(evalEvery) && (await this.#evaluate());
         if (improved || this.#due(saveEvery)) this.#save(improved);
       }
@@ -205,8 +200,8 @@ class TrainingRun {
   #report(
     outcome: StepOutcome,
     planned: PlannedStep,
-    times: { learningRate: number; dataSeconds: number },
-    pace: Rate,
+    learningRate: number,
+    times: Rate & { dataSeconds: number },
   ): void {
     const { step, totalSteps } = this.#state;
     const { loss, accuracy, gradNorm, skipped } = outcome;
@@ -218,12 +213,13 @@ class TrainingRun {
       accuracy,
       gradNorm,
       skipped,
+      learningRate,
       ...times,
-      ...pace,
     });
-    const scalars = { ...flatten(outcome), ...times, gradNorm };
+    const scalars = { ...flatten(outcome), learningRate, gradNorm };
+    // A run that went on from a checkpoint leaves the same metrics.jsonl as one never stopped, so no times in it.
     this.#metrics?.write({ step, epoch: planned.epoch, skipped, ...scalars });
-    this.#tensorboard?.scalars(step, prefixed('train', scalars));
+    this.#tensorboard?.scalars(step, prefixed('train', { ...scalars, dataSeconds: times.dataSeconds }));
   }
 
   /** Runs the held-out records through the training-time test; true where the accept length is the best so far. */
