@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url';
 import nodeGypBuild from 'node-gyp-build';
+import type { LayerConfig, LayerWeights } from './models/decoder/layer.js';
 import './wait-policy.js';
 
 /** Element types of a tensor. `float16` exists in files only: it is widened to float32 when it is read. */
@@ -187,6 +188,69 @@ export interface Out {
   out: NativeTensor;
 }
 
+/** Layers of a decoder, held by the addon until `dispose`. */
+export interface DecoderLayers {
+  /**
+   * Adds the layers to the residual stream x [n,H] in place, n from 1 to 16: bit for bit what single operations give.
+   * cos and sin [n,F] are the rows' rotary tables. `keys` and `values`, one [capacity,kvHeads,D] a layer, receive the
+   * rows from row `start` on; row i sees the cache up to itself.
+   * @param boundaries ascending: the residual stream before layer k goes to aux [n, boundaries·H], for the k of each
+   */
+  step(
+    x: NativeTensor,
+    cos: NativeTensor,
+    sin: NativeTensor,
+    keys: readonly NativeTensor[],
+    values: readonly NativeTensor[],
+    start: number,
+    boundaries: readonly number[],
+    aux?: NativeTensor,
+  ): void;
+  dispose(): void;
+}
+
+/** Weights of an EAGLE-3 draft: matrices as [out, in], q, k, v and gate, up one after another. */
+export interface DraftChainWeights {
+  /** [H, features] */
+  fc: NativeTensor;
+  /** [H] each: of embeddings, of hidden states. */
+  inputNorm: NativeTensor;
+  hiddenNorm: NativeTensor;
+  /** [(heads + 2·kvHeads)·D, 2H] */
+  qkv: NativeTensor;
+  output: NativeTensor;
+  postAttentionNorm: NativeTensor;
+  gateUp: NativeTensor;
+  down: NativeTensor;
+  norm: NativeTensor;
+  /** [draft vocabulary, H] */
+  lmHead: NativeTensor;
+  /** [V, H], of the target. */
+  embedTokens: NativeTensor;
+  /** int32 [draft vocabulary] */
+  targetIds: NativeTensor;
+}
+
+/** A draft that proposes, held by the addon until `dispose`. */
+export interface DraftChain {
+  /**
+   * The `count` target ids that follow the last of n slots, greedily. features [n,·] of the slots, embeddings [n,H] of the
+   * tokens after them; cos and sin [n + count − 1, F]: of the slots, then of all proposals but the last, whose rows lie
+   * behind the slots' in keys and values [capacity,kvHeads,D], from row `start` on.
+   */
+  propose(
+    features: NativeTensor,
+    embeddings: NativeTensor,
+    cos: NativeTensor,
+    sin: NativeTensor,
+    keys: NativeTensor,
+    values: NativeTensor,
+    start: number,
+    count: number,
+  ): Int32Array;
+  dispose(): void;
+}
+
 /**
  * Everything the addon exports. Shapes: N rows, H features, V vocabulary, D head size. Operations that take `out`
  * return nothing when it is given: a handle costs more than a small operation.
@@ -355,6 +419,10 @@ export interface Native {
     end: NativeTensor,
     options?: AttentionOptions,
   ): AttentionGradients;
+
+  // ---- decoding: many small operations in one call, which costs more than each of them
+  decoderLayers(layers: readonly LayerWeights[], config: LayerConfig): DecoderLayers;
+  draftChain(weights: DraftChainWeights, config: LayerConfig): DraftChain;
 
   // ---- vocabulary
   /** argmax over the last dimension, lowest index on ties → int32 [N]. */

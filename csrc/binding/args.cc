@@ -245,13 +245,16 @@ std::vector<double> Options::Numbers(const char* name) const {
 
 std::vector<int64_t> Options::Ints(const char* name) const { return convert::ToInts(op_, name, Get(name)); }
 
-std::vector<Options> Options::List(const char* name) const {
+Options Options::Object(const char* name) const { return {op_, name, Get(name)}; }
+
+std::vector<Options> Options::List(const char* name) const { return convert::ToList(op_, name, Get(name)); }
+
+std::vector<Options> convert::ToList(const char* op, const char* name, const Napi::Value& value) {
   std::vector<Options> list;
-  const Napi::Value value = Get(name);
   if (value.IsUndefined()) return list;
-  if (!value.IsArray()) Unexpected(op_, "an array of objects", name, value);
+  if (!value.IsArray()) Unexpected(op, "an array of objects", name, value);
   const Napi::Array array = value.As<Napi::Array>();
-  for (uint32_t i = 0; i < array.Length(); ++i) list.emplace_back(op_, name, Napi::Value(array.Get(i)));
+  for (uint32_t i = 0; i < array.Length(); ++i) list.emplace_back(op, name, Napi::Value(array.Get(i)));
   return list;
 }
 

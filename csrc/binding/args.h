@@ -66,6 +66,7 @@ class Options {
   eyas::DType ElementType(const char* name) const;
   std::vector<double> Numbers(const char* name) const;
   std::vector<int64_t> Ints(const char* name) const;
+  Options Object(const char* name) const;
   // An array of objects; empty when absent.
   std::vector<Options> List(const char* name) const;
   template <typename T>
@@ -80,6 +81,13 @@ class Options {
   Napi::Env env_;
   Napi::Object object_;  // empty when the options are absent
 };
+
+namespace convert {
+
+// An array of objects; empty when absent.
+std::vector<Options> ToList(const char* op, const char* name, const Napi::Value& value);
+
+}  // namespace convert
 
 // The arguments of an exported function, by position.
 class Args {
@@ -106,6 +114,9 @@ class Args {
     return info_[i].IsUndefined() ? fallback : Number(i, name);
   }
   int64_t Int(size_t i, const char* name) const { return convert::ToInt(op_, name, info_[i]); }
+  std::vector<int64_t> Ints(size_t i, const char* name) const {
+    return convert::ToInts(op_, name, info_[i]);
+  }
   bool Bool(size_t i, const char* name, bool fallback) const {
     return info_[i].IsUndefined() ? fallback : convert::ToBool(op_, name, info_[i]);
   }
@@ -117,6 +128,10 @@ class Args {
     return convert::ToSpan<T>(op_, name, info_[i]);
   }
   eyas::Options Options(size_t i, const char* name = "options") const { return {op_, name, info_[i]}; }
+  // An array of objects; empty when absent.
+  std::vector<eyas::Options> List(size_t i, const char* name) const {
+    return convert::ToList(op_, name, info_[i]);
+  }
 
  private:
   const char* op_;

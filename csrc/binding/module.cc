@@ -17,6 +17,7 @@ Napi::Object Init(Napi::Env env, Napi::Object exports) {
   InitRope(env, exports);
   InitAttention(env, exports);
   InitVocabulary(env, exports);
+  InitDecoding(env, exports);
   InitOptimizer(env, exports);
   InitMedia(env, exports);
   InitPicture(env, exports);

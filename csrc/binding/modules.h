@@ -14,6 +14,7 @@ void InitNorm(Napi::Env env, Napi::Object exports);
 void InitRope(Napi::Env env, Napi::Object exports);
 void InitAttention(Napi::Env env, Napi::Object exports);
 void InitVocabulary(Napi::Env env, Napi::Object exports);
+void InitDecoding(Napi::Env env, Napi::Object exports);
 void InitOptimizer(Napi::Env env, Napi::Object exports);
 void InitMedia(Napi::Env env, Napi::Object exports);
 void InitPicture(Napi::Env env, Napi::Object exports);

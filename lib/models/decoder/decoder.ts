@@ -1,4 +1,5 @@
 import { DecoderCache } from '../../decoding/kv-cache.js';
+import { native, type DecoderLayers } from '../../native.js';
 import { clone, dispose, keep, narrow, ops, scope, tensor, type Tensor } from '../../tensor.js';
 import { Rotary, type RopeTables } from '../rotary.js';
 import type { KVCache, PrefillOptions, PrefillResult, Target } from '../target.js';
@@ -16,6 +17,9 @@ export interface Deepstack {
   features: readonly Tensor[];
 }
 
+/** Rows that `DecoderLayers` takes. */
+const mostStepRows = 16;
+
 /** {@link Attend} in the layer of that index. */
 type AttendInLayer = (layer: number, ...heads: Parameters<Attend>) => void;
 
@@ -24,6 +28,7 @@ export class Decoder {
   readonly #config: LayerConfig;
   readonly #layers: TransformerLayer[];
   readonly #rotary: Rotary;
+  readonly #steps: DecoderLayers;
   readonly #workspaces: Workspaces;
 
   /** Takes over the weights. */
@@ -34,6 +39,7 @@ export class Decoder {
     keep([weights.embedTokens, weights.finalNorm, weights.lmHead]);
     this.#config = info;
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
+    this.#steps = native.decoderLayers(weights.layers, this.#config);
     this.#rotary = new Rotary(info.rotary);
     this.#workspaces = new Workspaces(this.#config);
   }
@@ -100,6 +106,13 @@ export class Decoder {
     return scope(() => {
       const { hiddenSize, numLayers } = this.info;
       const taps = new Taps(rows, hiddenSize, numLayers, auxLayerIds, false);
+      const tables = this.#rotary.tables(tensor(positions, [1, rows]));
+      if (rows <= mostStepRows) {
+        const x = this.embed(ids);
+        this.#steps.step(x, tables.cos, tables.sin, store.keys, store.values, start, taps.boundaries, taps.aux);
+        store.extend(rows);
+        return { auxHiddenStates: taps.aux, lastHiddenStates: this.#finalNorm(x) };
+      }
       const slots = new Int32Array(rows);
       const ends = new Int32Array(rows);
       for (let i = 0; i < rows; i++) {
@@ -109,7 +122,6 @@ export class Decoder {
       const slot = tensor(slots, [rows]);
       const begin = ops.zeros([rows], 'int32');
       const end = tensor(ends, [rows]);
-      const tables = this.#rotary.tables(tensor(positions, [1, rows]));
       const attend: AttendInLayer = (layer, q, k, v, out) => {
         const keys = store.keys[layer]!;
         const values = store.values[layer]!;
@@ -129,6 +141,7 @@ export class Decoder {
   }
 
   dispose(): void {
+    this.#steps.dispose();
     this.#workspaces.dispose();
     this.#rotary.dispose();
     dispose(this.weights);
@@ -153,6 +166,10 @@ export class Decoder {
         if (added && capture === 'before') ops.scatterAddRows(x, deepstack.slots, added);
       });
     });
+    return this.#finalNorm(x);
+  }
+
+  #finalNorm(x: Tensor): Tensor {
     return ops.rmsNorm(x, this.weights.finalNorm, this.info.rmsNormEps);
   }
 

@@ -6,7 +6,8 @@ export class Taps {
   readonly aux: Tensor;
   /** [numLayers + 1, N, H] */
   readonly all: Tensor | undefined;
-  readonly #ascending: readonly number[];
+  /** Ascending. */
+  readonly boundaries: readonly number[];
 
   /**
    * @param auxLayerIds boundary ids: k is the input of layer k
@@ -19,9 +20,9 @@ export class Taps {
     auxLayerIds: readonly number[],
     allLayers: boolean,
   ) {
-    this.#ascending = [...auxLayerIds].sort((a, b) => a - b);
-    this.#ascending.forEach((id, i) => {
-      if (!Number.isInteger(id) || id < 0 || id > numLayers || id === this.#ascending[i - 1]) {
+    this.boundaries = [...auxLayerIds].sort((a, b) => a - b);
+    this.boundaries.forEach((id, i) => {
+      if (!Number.isInteger(id) || id < 0 || id > numLayers || id === this.boundaries[i - 1]) {
         throw new Error(
           `[target] auxLayerIds: expected different integers from 0 to ${numLayers}, received [${auxLayerIds.join(', ')}]`,
         );
@@ -33,7 +34,7 @@ export class Taps {
 
   /** To be called before layer `boundary`, and after the last layer, with the residual stream [N, H]. */
   capture(boundary: number, x: Tensor): void {
-    const slot = this.#ascending.indexOf(boundary);
+    const slot = this.boundaries.indexOf(boundary);
     if (slot < 0 && !this.all) return;
     scope(() => {
       if (slot >= 0) narrow(this.aux, 1, slot * this.hiddenSize, this.hiddenSize).copyFrom(x);
