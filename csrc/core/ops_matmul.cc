@@ -61,8 +61,9 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
   const bool rounded = a.dtype() == DType::kBFloat16 || b.dtype() == DType::kBFloat16;
   const bool few = m <= cpu::kMaxGemmRows;
   if (rounded) {
-    a = CastInPlaceOrder(a, DType::kBFloat16);
     b = CastInPlaceOrder(b, DType::kBFloat16);
+    // GemmRows rounds a itself.
+    if (!few) a = CastInPlaceOrder(a, DType::kBFloat16);
     if (!few && !HasBFloat16Gemm()) {
       a = CastInPlaceOrder(a, DType::kFloat32);
       b = CastInPlaceOrder(b, DType::kFloat32);

@@ -23,7 +23,8 @@ struct GemmProblem {
 void GemmOneDnn(const GemmProblem& problem);
 
 // For 1 ≤ M ≤ kMaxGemmRows, where the product is bound by reading b: reads it once for all rows. The bits of
-// a row do not depend on M, nor on the number of threads.
+// a row do not depend on M, nor on the number of threads. Here a may be float32 where b is bfloat16: it is
+// rounded.
 void GemmRows(const GemmProblem& problem);
 
 }  // namespace eyas::cpu
