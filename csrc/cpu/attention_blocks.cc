@@ -107,11 +107,9 @@ int64_t BackwardScratch(const AttentionInput& in) {
 
 int64_t DecodeScratch(const AttentionInput& in, int64_t keys) {
   const int64_t width = RoundUp(in.head_dim, kMaxLanes);
-  // query, sums and scores; queries and keys transposed
-  return in.n * in.group() *
-             ((1 + kDecodeSums) * width + RoundUp(keys + static_cast<int64_t>(in.extras.size()), kMaxLanes) +
-              in.head_dim) +
-         in.head_dim * kBlockKeys;
+  const int64_t scores = RoundUp(keys + static_cast<int64_t>(in.extras.size()), kBlockKeys);
+  // sums, queries transposed, factors and scores of the rows; keys transposed
+  return in.n * in.group() * (width + in.head_dim + 1 + scores) + in.head_dim * kBlockKeys;
 }
 
 const float* PackedKeys::Panel(int64_t head, int64_t block) const {

@@ -17,7 +17,6 @@ constexpr int64_t kBlockRows = 96;
 // Widest vector, in floats: feature rows are padded to a multiple.
 constexpr int64_t kMaxLanes = 16;
 // Sums that a decoding row's values are spread over.
-constexpr int64_t kDecodeSums = 4;
 
 inline int64_t RoundUp(int64_t x, int64_t multiple) { return (x + multiple - 1) / multiple * multiple; }
 
