@@ -114,9 +114,7 @@ class Args {
     return info_[i].IsUndefined() ? fallback : Number(i, name);
   }
   int64_t Int(size_t i, const char* name) const { return convert::ToInt(op_, name, info_[i]); }
-  std::vector<int64_t> Ints(size_t i, const char* name) const {
-    return convert::ToInts(op_, name, info_[i]);
-  }
+  std::vector<int64_t> Ints(size_t i, const char* name) const { return convert::ToInts(op_, name, info_[i]); }
   bool Bool(size_t i, const char* name, bool fallback) const {
     return info_[i].IsUndefined() ? fallback : convert::ToBool(op_, name, info_[i]);
   }

@@ -6,6 +6,7 @@
 #include "binding/media_args.h"
 #include "binding/modules.h"
 #include "core/check.h"
+#include "core/parallel.h"
 #include "media/jpeg.h"
 #include "media/picture.h"
 
@@ -73,6 +74,7 @@ class PictureJob : public Napi::AsyncWorker {
   void Execute() override {
     buffer_ = PixelBuffer(bytes_);
     if (!Work(picture_, buffer_)) buffer_ = PixelBuffer();
+    DismissTeam();
   }
   void OnOK() override {
     promise_.Resolve(buffer_.data() == nullptr ? Env().Undefined() : Result(std::move(buffer_)));

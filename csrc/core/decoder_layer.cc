@@ -8,6 +8,7 @@
 #include "core/moe.h"
 #include "cpu/attention.h"
 #include "cpu/elementwise.h"
+#include "cpu/gemm.h"
 #include "cpu/norm.h"
 #include "cpu/rope.h"
 
@@ -54,8 +55,14 @@ void ExpectRows(const char* op, const char* name, const Tensor& tensor, const Di
   ExpectContiguous(op, name, tensor);
 }
 
+// out = x · weightᵀ (+ bias) (+ out), all of contiguous rows.
 void Multiply(const Tensor& x, const Tensor& weight, const Tensor& bias, const Tensor& out,
               bool accumulate = false) {
+  if (x.dim(0) <= cpu::kMaxGemmRows) {
+    cpu::MultiplyRows(x.data<float>(), x.dim(0), weight, bias.defined() ? bias.data<float>() : nullptr,
+                      out.data<float>(), accumulate);
+    return;
+  }
   MatmulArgs args;
   args.transpose_b = true;
   args.bias = bias;
@@ -121,7 +128,8 @@ void DecoderLayer::Check(const char* op, const StepRows& rows, const LayerCache&
   ExpectRows(op, "keys", cache.keys, {-1, config_.kv_heads, config_.head_dim});
   ExpectRows(op, "values", cache.values, cache.keys.shape());
   if (rows.start < 0 || rows.start > cache.keys.dim(0) - rows.count()) {
-    Fail(op, "a start with room for " + std::to_string(rows.count()) + " rows in keys " + cache.keys.ToString(),
+    Fail(op,
+         "a start with room for " + std::to_string(rows.count()) + " rows in keys " + cache.keys.ToString(),
          std::to_string(rows.start));
   }
 }
@@ -206,8 +214,9 @@ void DecoderLayer::AddMlp(const Tensor& x, StepBuffers& buffers) const {
   }
   Multiply(buffers.normed, w.gate_up, w.gate_up_bias, buffers.gate_up);
   const float* gate = buffers.gate_up.data<float>();
-  cpu::GatedActivation({gate, 2 * intermediate, gate + intermediate, 2 * intermediate, x.dim(0), intermediate},
-                       config_.activation, buffers.gated.data<float>());
+  cpu::GatedActivation(
+      {gate, 2 * intermediate, gate + intermediate, 2 * intermediate, x.dim(0), intermediate},
+      config_.activation, buffers.gated.data<float>());
   Multiply(buffers.gated, w.down, w.down_bias, x, true);
 }
 

@@ -63,8 +63,8 @@ constexpr int64_t kMostStepRows = 16;
 struct StepBuffers {
   StepBuffers(const LayerConfig& config, int64_t rows);
 
-  Tensor normed;    // [n,H]
-  Tensor qkv;       // [n, (heads + 2·kv_heads)·D]; q [n,heads,D], k and v [n,kv_heads,D] are its parts
+  Tensor normed;  // [n,H]
+  Tensor qkv;     // [n, (heads + 2·kv_heads)·D]; q [n,heads,D], k and v [n,kv_heads,D] are its parts
   Tensor q, k, v;
   Tensor rotated;   // [n,heads,D]
   Tensor attended;  // [n,heads,D]; merged [n,heads·D] is the same memory

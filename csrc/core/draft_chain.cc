@@ -32,7 +32,8 @@ void ExpectFloats(const char* name, const Tensor& tensor, const Dims& shape) {
 }
 
 StepRows Part(const StepRows& rows, int64_t from, int64_t count) {
-  return {{rows.tables.cos.Narrow(0, from, count), rows.tables.sin.Narrow(0, from, count)}, rows.start + from};
+  return {{rows.tables.cos.Narrow(0, from, count), rows.tables.sin.Narrow(0, from, count)},
+          rows.start + from};
 }
 
 }  // namespace
@@ -65,8 +66,8 @@ void DraftChain::WriteInput(const float* embedding, const float* hidden, float* 
   cpu::RmsNorm({1, h}, hidden, weights_.hidden_norm.data<float>(), eps, input + h);
 }
 
-std::vector<int32_t> DraftChain::Propose(const Tensor& features, const Tensor& embeddings, const StepRows& rows,
-                                         const LayerCache& cache, int64_t count) {
+std::vector<int32_t> DraftChain::Propose(const Tensor& features, const Tensor& embeddings,
+                                         const StepRows& rows, const LayerCache& cache, int64_t count) {
   const int64_t h = config_.hidden_size, n = features.rank() == 2 ? features.dim(0) : 0;
   ExpectFloats("features", features, {-1, weights_.fc.dim(1)});
   if (n < 1) Fail(kPropose, "at least one row of features", features.ToString());
@@ -84,7 +85,8 @@ std::vector<int32_t> DraftChain::Propose(const Tensor& features, const Tensor& e
   if (known > 0) {
     const Tensor input({known, 2 * h}, DType::kFloat32);
     for (int64_t i = 0; i < known; ++i) {
-      WriteInput(embeddings.data<float>() + i * h, hidden.data<float>() + i * h, input.data<float>() + i * 2 * h);
+      WriteInput(embeddings.data<float>() + i * h, hidden.data<float>() + i * h,
+                 input.data<float>() + i * 2 * h);
     }
     layer_.Store(input, Part(rows, 0, known), cache);
   }
@@ -101,7 +103,8 @@ std::vector<int32_t> DraftChain::Propose(const Tensor& features, const Tensor& e
                  normed.data<float>());
     const Tensor best = LinearArgmax(normed, weights_.lm_head);
     proposals.push_back(weights_.target_ids.data<int32_t>()[best.data<int32_t>()[0]]);
-    if (k + 1 < count) embedding = Cast(weights_.embed_tokens.Narrow(0, proposals.back(), 1), DType::kFloat32);
+    if (k + 1 < count)
+      embedding = Cast(weights_.embed_tokens.Narrow(0, proposals.back(), 1), DType::kFloat32);
   }
   return proposals;
 }

@@ -10,14 +10,14 @@ namespace eyas {
 // An EAGLE-3 draft as decoding reads it: one layer over [embedding, hidden], a fused feature projection, a
 // reduced head. Matrices as [out,in].
 struct DraftWeights {
-  Tensor fc;           // [H, features]
-  Tensor input_norm;   // [H], of embeddings
-  Tensor hidden_norm;  // [H]
-  LayerWeights layer;  // qkv reads 2H; no input_norm
-  Tensor norm;         // [H]
-  Tensor lm_head;      // [draft vocabulary, H]
-  Tensor embed_tokens; // [V,H], of the target
-  Tensor target_ids;   // int32 [draft vocabulary]
+  Tensor fc;            // [H, features]
+  Tensor input_norm;    // [H], of embeddings
+  Tensor hidden_norm;   // [H]
+  LayerWeights layer;   // qkv reads 2H; no input_norm
+  Tensor norm;          // [H]
+  Tensor lm_head;       // [draft vocabulary, H]
+  Tensor embed_tokens;  // [V,H], of the target
+  Tensor target_ids;    // int32 [draft vocabulary]
 };
 
 // Chain drafting: reads slots whose features are known, then proposes a token, reads it, proposes the next …

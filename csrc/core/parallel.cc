@@ -35,6 +35,8 @@ void EnterPart() {
   entered = true;
 }
 
+void DismissTeam() { omp_pause_resource_all(omp_pause_soft); }
+
 void ApplyThreads() { omp_set_num_threads(Threads()); }
 
 }  // namespace eyas

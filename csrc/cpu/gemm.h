@@ -26,5 +26,9 @@ void GemmOneDnn(const GemmProblem& problem);
 // a row do not depend on M, nor on the number of threads. Here a may be float32 where b is bfloat16: it is
 // rounded.
 void GemmRows(const GemmProblem& problem);
+// The same by contiguous rows of weights: out [rows,n] = x [rows,k] · weightᵀ (+ bias) (+ out), without what
+// a call with tensors costs.
+void MultiplyRows(const float* x, int64_t rows, const Tensor& weight, const float* bias, float* out,
+                  bool accumulate);
 
 }  // namespace eyas::cpu
