@@ -81,20 +81,28 @@ async function main() {
     peer: (name) => new Child('the peer', python, [join(here, 'peer', `${name}.py`)], threads),
   };
   const results = [];
-  for (const { suite, names } of plans) {
-    const { repeat, specforge } = options;
-    for await (const result of suite.run({ names, dtypes, repeat, specforge }, sides)) {
-      results.push(result);
-      say(
-        `  ${result.eyas_ms.toFixed(1)} ms against ${result.peer_ms.toFixed(1)}: ${result.ratio.toFixed(2)} times`,
-      );
+  // What was measured before a suite failed, the peer out of memory perhaps, is not lost.
+  let failure;
+  try {
+    for (const { suite, names } of plans) {
+      const { repeat, specforge } = options;
+      for await (const result of suite.run({ names, dtypes, repeat, specforge }, sides)) {
+        results.push(result);
+        say(
+          `  ${result.eyas_ms.toFixed(1)} ms against ${result.peer_ms.toFixed(1)}: ${result.ratio.toFixed(2)} times`,
+        );
+      }
     }
+  } catch (error) {
+    if (results.length === 0) throw error;
+    failure = error;
   }
   const report = { device: `${cpus()[0].model.trim()}, ${cpus().length} cores`, threads, isa, results };
   const written = options.out === 'none' ? [] : writeResults(options.out, options.chosen, report);
   if (options.json) console.log(JSON.stringify(report, null, 2));
   else console.log(formatResults(report));
   for (const path of written) say(path);
+  if (failure) throw failure;
 }
 
 try {

@@ -36,8 +36,9 @@ class DenseDraft(torch.nn.Module):
         self.heads, self.kv_heads = heads, kv_heads
         self.head_dim = weights["midlayer.self_attn.q_proj.weight"].shape[0] // heads
         self.inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
-        # Scores of one step beyond which autograd does not keep them but computes them again.
-        self.recompute_beyond = 2 << 30
+        # Bytes of a step's scores beyond which autograd does not keep them but computes them again, some heads at a
+        # time: all heads of 8,192 tokens would need more memory than 24 GB.
+        self.recompute_beyond = 1 << 30
 
     def get(self, name):
         return getattr(self, name.replace(".", "_") + "_weight")
@@ -76,7 +77,12 @@ class DenseDraft(torch.nn.Module):
         if len(keys) == 1:
             out = F.scaled_dot_product_attention(q, keys[0], values[0], is_causal=True)
         elif q.shape[1] * q.shape[2] ** 2 * 4 > self.recompute_beyond:
-            out = checkpoint(self.attend, q, list(keys), list(values), mask, use_reentrant=False)
+            at_once = max(1, self.recompute_beyond // (q.shape[2] ** 2 * 4))
+            parts = []
+            for i in range(0, q.shape[1], at_once):
+                some = [[x[:, i:i + at_once] for x in xs] for xs in ([q], keys, values)]
+                parts.append(checkpoint(self.attend, some[0][0], *some[1:], mask, use_reentrant=False))
+            out = torch.cat(parts, 1)
         else:
             out = self.attend(q, keys, values, mask)
         hidden = hidden + self.linear(out.transpose(1, 2).flatten(2), prefix + "o_proj")
