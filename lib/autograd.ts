@@ -1,5 +1,6 @@
 import type { Activation, DType, ExtraKeys } from './native.js';
-import { cast, clone, dispose, keep, narrow, ops, reshape, type Pieces, type Tensor } from './tensor.js';
+import { alias, cast, clone, dispose, keep, narrow, ops, reshape, scope } from './tensor.js';
+import type { Pieces, Tensor } from './tensor.js';
 
 /** A value on the tape, and after `backward` the gradient of the loss with respect to it. */
 export class Variable {
@@ -36,6 +37,9 @@ interface ParameterTensors {
   grad: Tensor | undefined;
 }
 
+/** First one and number of them. */
+type Span = readonly [first: number, count: number];
+
 /**
  * A trained tensor: float32 master weights, a gradient that is added to over micro-batches, and the copy that products
  * read (the master itself, or its bfloat16 rounding, which the optimizer refreshes).
@@ -45,11 +49,15 @@ export class Parameter extends Variable {
   declare grad: Tensor;
   readonly compute: Tensor;
   #gradIsZero = false;
+  /** How often the weights have changed. */
+  #changes = 0;
+  /** Of `compute` and of its transpose, as products read it, since which change. */
+  readonly #panels: { panels: Tensor | undefined; changes: number }[] = [];
 
   private constructor(
     readonly name: string,
     { value, compute, grad }: ParameterTensors,
-    /** Of which this is some rows. */
+    /** Of which this is a part. */
     readonly whole?: Parameter,
   ) {
     super(value, grad !== undefined);
@@ -70,9 +78,9 @@ export class Parameter extends Variable {
     });
   }
 
-  /** Some rows as a parameter that shares memory and gradient with the whole, which has to outlive it. */
-  rows(name: string, first: number, count: number): Parameter {
-    const part = (t: Tensor) => keep(narrow(t, 0, first, count));
+  /** Some rows and columns as a parameter that shares memory and gradient with the whole, which has to outlive it. */
+  part(name: string, rows: Span, columns: Span = [0, this.value.shape[1]!]): Parameter {
+    const part = (t: Tensor) => keep(scope(() => narrow(narrow(t, 0, ...rows), 1, ...columns)));
     const value = part(this.value);
     const compute = this.compute === this.value ? value : part(this.compute);
     return new Parameter(
@@ -80,6 +88,26 @@ export class Parameter extends Variable {
       { value, compute, grad: this.requiresGrad ? part(this.grad) : undefined },
       this,
     );
+  }
+
+  /** `matmulPanels` of the weights, or of their transpose; made once until the weights change. */
+  panels(transposed: boolean): Tensor | undefined {
+    const { changes } = this;
+    const kept = this.#panels[Number(transposed)];
+    if (kept?.changes === changes) return kept.panels;
+    dispose(kept?.panels);
+    const panels = keep(ops.matmulPanels(this.compute, transposed));
+    this.#panels[Number(transposed)] = { panels, changes };
+    return panels;
+  }
+
+  private get changes(): number {
+    return (this.whole ?? this).#changes;
+  }
+
+  /** Has to be called by who writes `value` and `compute`. */
+  changed(): void {
+    (this.whole ?? this).#changes += 1;
   }
 
   /** Forgets the gradient. Nothing is written yet: the first product overwrites it. */
@@ -106,9 +134,11 @@ export class Parameter extends Variable {
   load(source: Tensor): void {
     this.value.copyFrom(source);
     if (this.compute !== this.value) this.compute.copyFrom(source);
+    this.changed();
   }
 
   dispose(): void {
+    dispose(this.#panels.map(({ panels }) => panels));
     dispose(this.value);
     if (this.compute !== this.value) dispose(this.compute);
     if (this.requiresGrad) dispose(this.grad);
@@ -122,6 +152,9 @@ export interface ExtraKeyVariables {
   rows: Tensor;
 }
 
+/** What a product with a weight of this type reads. */
+const factor = (t: Tensor, dtype: DType): Tensor => (dtype === 'bfloat16' ? cast(t, dtype) : alias(t));
+
 /** Rows after which products of a weight's gradient gain nothing from waiting for more. */
 const enoughRows = 2048;
 
@@ -131,8 +164,6 @@ const enoughRows = 2048;
  */
 class WeightGradients {
   readonly #pending = new Map<Parameter, { dy: Tensor[]; x: Tensor[]; rows: number }>();
-  /** The last rows of x that were put together: the next weight often reads the same. */
-  #joined: { parts: Tensor[]; x: Tensor } | undefined;
 
   /** Takes over `dy` [n, M]; `x` [n, K] has to live until {@link flush}. */
   add(weight: Parameter, dy: Tensor, x: Tensor): void {
@@ -146,27 +177,13 @@ class WeightGradients {
 
   flush(): void {
     for (const weight of [...this.#pending.keys()]) this.#multiply(weight);
-    dispose(this.#joined?.x);
-    this.#joined = undefined;
   }
 
   #multiply(weight: Parameter): void {
     const { dy, x } = this.#pending.get(weight)!;
     this.#pending.delete(weight);
-    const rows = dy.length === 1 ? dy[0]! : ops.cat(dy, 0);
-    const options = { transposeA: true, out: weight.grad, accumulate: weight.accumulates() };
-    ops.matmul(rows, x.length === 1 ? x[0]! : this.#join(x), options);
-    dispose([rows, dy]);
-  }
-
-  #join(parts: Tensor[]): Tensor {
-    const joined = this.#joined;
-    if (joined?.parts.length === parts.length && parts.every((part, i) => part === joined.parts[i])) {
-      return joined.x;
-    }
-    dispose(joined?.x);
-    this.#joined = { parts, x: ops.cat(parts, 0) };
-    return this.#joined.x;
+    ops.matmulTransposed(dy, x, { out: weight.grad, accumulate: weight.accumulates() });
+    dispose(dy);
   }
 }
 
@@ -185,18 +202,42 @@ export class Tape {
     return new Variable(value, false);
   }
 
-  /** x [N,K] · weightᵀ, weight [M,K] → [N,M]. */
-  linear(x: Variable, weight: Parameter): Variable {
+  /**
+   * x [N,K] · weightᵀ, weight [M,K] → [N,M].
+   * @param onto is added; the result is written over its value, which nothing else may read
+   */
+  linear(x: Variable, weight: Parameter, onto?: Variable): Variable {
     const { dtype } = weight.compute;
-    const value = ops.matmul(x.operand(dtype), weight.compute, { transposeB: true });
-    return this.#node(value, [x, weight], (dy) => {
-      const rounded = dtype === 'bfloat16' ? cast(dy, dtype) : reshape(dy, dy.shape);
+    const options = { transposeB: true, panels: weight.panels(true) };
+    const value = onto ? alias(onto.value) : ops.matmul(x.operand(dtype), weight.compute, options);
+    if (onto) ops.matmul(x.operand(dtype), weight.compute, { ...options, out: value, accumulate: true });
+    return this.#node(value, onto ? [x, weight, onto] : [x, weight], (dy) => {
+      const rounded = factor(dy, dtype);
       if (x.requiresGrad) {
-        if (x.grad === undefined) x.grad = ops.matmul(rounded, weight.compute);
-        else ops.matmul(rounded, weight.compute, { out: x.grad, accumulate: true });
+        const panels = weight.panels(false);
+        if (x.grad === undefined) x.grad = ops.matmul(rounded, weight.compute, { panels });
+        else ops.matmul(rounded, weight.compute, { panels, out: x.grad, accumulate: true });
       }
       if (weight.requiresGrad) this.#weightGradients.add(weight, rounded, x.operand(dtype));
       else dispose(rounded);
+      onto?.accumulate(alias(dy));
+    });
+  }
+
+  /**
+   * RMSNorm(x) · weightᵀ for rows x [N,K] without gradient: one product gives the gradients of both weights, and that of the
+   * normed rows is never made.
+   */
+  normedLinear(x: Tensor, norm: Parameter, eps: number, weight: Parameter): Variable {
+    const { dtype } = weight.compute;
+    const unit = ops.rmsNorm(x, undefined, eps);
+    const normed = ops.mul(unit, norm.value);
+    const [read, kept] = [factor(normed, dtype), factor(unit, dtype)];
+    const value = ops.matmul(read, weight.compute, { transposeB: true, panels: weight.panels(true) });
+    dispose([unit, normed, read]);
+    return this.#node(value, [norm, weight], (dy) => {
+      const g = ops.matmulTransposed([factor(dy, dtype)], [kept]);
+      ops.foldedNormBackward(g, weight.compute, norm.value, weight.settleGrad(), norm.settleGrad());
     });
   }
 
@@ -211,7 +252,7 @@ export class Tape {
   add(a: Variable, b: Variable): Variable {
     return this.#node(ops.add(a.value, b.value), [a, b], (dy) => {
       if (a.requiresGrad) a.accumulate(clone(dy));
-      b.accumulate(reshape(dy, dy.shape));
+      b.accumulate(alias(dy));
     });
   }
 
@@ -223,15 +264,6 @@ export class Tape {
       const dx = ops.zeros(x.value.shape, 'float32');
       ops.gatedActivationBackward(dy, gate, up, kind, dx);
       x.accumulate(dx);
-    });
-  }
-
-  /** Columns of a and b side by side: [N,A], [N,B] → [N,A+B]. */
-  concatColumns(a: Variable, b: Variable): Variable {
-    const [width] = a.value.shape.slice(-1) as [number];
-    return this.#node(ops.cat([a.value, b.value], 1), [a, b], (dy) => {
-      if (a.requiresGrad) a.accumulate(clone(narrow(dy, 1, 0, width)));
-      if (b.requiresGrad) b.accumulate(clone(narrow(dy, 1, width, dy.shape[1]! - width)));
     });
   }
 
@@ -255,11 +287,12 @@ export class Tape {
     );
   }
 
-  /** Rows of x named by int32 ids, each at most once. */
-  gatherRows(x: Variable, ids: Tensor): Variable {
-    return this.#node(ops.gatherRows(x.value, ids), [x], (dy) => {
+  /** Rows of x named by int32 ids, each at most once; of x [N,K] the first `width` columns. */
+  gatherRows(x: Variable, ids: Tensor, width?: number): Variable {
+    const part = (t: Tensor) => (width === undefined ? alias(t) : narrow(t, 1, 0, width));
+    return this.#node(ops.gatherRows(part(x.value), ids), [x], (dy) => {
       if (x.grad === undefined) x.grad = ops.zeros(x.value.shape, 'float32');
-      ops.scatterAddRows(x.grad, ids, dy);
+      ops.scatterAddRows(part(x.grad), ids, dy);
     });
   }
 

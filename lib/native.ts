@@ -48,6 +48,8 @@ export interface MatmulOptions {
   bias?: NativeTensor;
   /** out += a·b instead of out = a·b; with `out` only. */
   accumulate?: boolean;
+  /** `matmulPanels` of b. */
+  panels?: NativeTensor | undefined;
 }
 
 export interface RopeOptions {
@@ -286,6 +288,18 @@ export interface Native {
    */
   matmul(a: NativeTensor, b: NativeTensor, options?: MatmulOptions): NativeTensor;
   matmul(a: NativeTensor, b: NativeTensor, options: MatmulOptions & Out): void;
+  /**
+   * b in the order in which products of more than 16 rows read it, for the `panels` of several of them; b has the type
+   * that is multiplied. Of as many elements as b and a few more. undefined where the processor's kernels read b itself.
+   */
+  matmulPanels(b: NativeTensor, transposeB?: boolean): NativeTensor | undefined;
+  /** Σ aᵢᵀ·bᵢ, aᵢ [Kᵢ,M], bᵢ [Kᵢ,N], all of one type → float32 [M,N]: one product, nothing is put together before. */
+  matmulTransposed(a: readonly NativeTensor[], b: readonly NativeTensor[]): NativeTensor;
+  matmulTransposed(
+    a: readonly NativeTensor[],
+    b: readonly NativeTensor[],
+    options: Pick<MatmulOptions, 'accumulate'> & Out,
+  ): void;
 
   // ---- mixture of experts: E experts, k per row, I intermediate
   /**
@@ -349,8 +363,9 @@ export interface Native {
   ): void;
 
   // ---- norms over the last dimension (float32 rows; weights float32 or bfloat16)
-  rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number): NativeTensor;
-  rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number, out: NativeTensor): void;
+  /** Without a weight: x / √(mean(x²) + eps). */
+  rmsNorm(x: NativeTensor, weight: NativeTensor | undefined, eps: number): NativeTensor;
+  rmsNorm(x: NativeTensor, weight: NativeTensor | undefined, eps: number, out: NativeTensor): void;
   /** dweight is added to. */
   rmsNormBackward(
     dy: NativeTensor,
@@ -359,6 +374,17 @@ export interface Native {
     eps: number,
     dweight: NativeTensor | undefined,
   ): NativeTensor;
+  /**
+   * Gradients of y = (x̂ ∘ norm)·weightᵀ where x̂ needs none, from g = Σ dyᵀ·x̂ [N,H]: dweight [N,H] += g·diag(norm),
+   * dnorm [H] += Σ_N weight ∘ g.
+   */
+  foldedNormBackward(
+    g: NativeTensor,
+    weight: NativeTensor,
+    norm: NativeTensor,
+    dweight: NativeTensor,
+    dnorm: NativeTensor,
+  ): void;
   layerNorm(x: NativeTensor, weight: NativeTensor, bias: NativeTensor | undefined, eps: number): NativeTensor;
   layerNormBackward(
     dy: NativeTensor,

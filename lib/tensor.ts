@@ -139,6 +139,8 @@ export const narrow = (t: Tensor, dim: number, start: number, length: number): T
   track(t.narrow(dim, start, length));
 export const reshape = (t: Tensor, shape: number[]): Tensor => track(t.reshape(shape));
 export const transpose = (t: Tensor, dim0: number, dim1: number): Tensor => track(t.transpose(dim0, dim1));
+/** Another handle on the same memory. */
+export const alias = (t: Tensor): Tensor => track(t.alias());
 export const cast = (t: Tensor, dtype: DType): Tensor => track(t.cast(dtype));
 export const clone = (t: Tensor): Tensor => track(t.clone());
 

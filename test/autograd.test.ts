@@ -48,6 +48,28 @@ describe.each(['float32', 'bfloat16'] as const)('gradients of weights, %s', (com
 });
 
 describe('Parameter', () => {
+  it('multiplies by the weights as they are now, whoever holds a part of them', () => {
+    scope(() => {
+      const draws = new Draws(8);
+      const whole = Parameter.of('w', matrix(draws, 130, 70));
+      const part = whole.part('part', [64, 66], [30, 40]);
+      const x = matrix(draws, 20, 40);
+      const product = () => {
+        const tape = new Tape(false);
+        return toFloats(tape.linear(tape.constant(x), part).value);
+      };
+      const expected = () =>
+        toFloats(ops.matmul(x, narrow(narrow(whole.value, 0, 64, 66), 1, 30, 40), { transposeB: true }));
+      product();
+      whole.load(matrix(draws, 130, 70));
+      expectClose(product(), expected(), 1e-6, 'the whole loaded');
+      part.load(matrix(draws, 66, 40));
+      expectClose(product(), expected(), 1e-6, 'the part loaded');
+      part.dispose();
+      whole.dispose();
+    });
+  });
+
   it('adds over batches, forgets on zeroGrad, and is zero where nothing was added', () => {
     const draws = new Draws(7);
     const weight = Parameter.of('w', matrix(draws, 3, 4));

@@ -6,12 +6,14 @@ namespace eyas {
 
 namespace {
 
-// rmsNorm(x: NativeTensor, weight: NativeTensor, eps: number, out?: NativeTensor): NativeTensor | void
+// rmsNorm(x: NativeTensor, weight: NativeTensor | undefined, eps: number, out?: NativeTensor): NativeTensor |
+// void
 Napi::Value RmsNormForward(const Napi::CallbackInfo& info) {
   const Args args("rmsNorm", info);
   const Tensor out = args.OptionalTensor(3, "out");
   return TensorWrap::Result(
-      info.Env(), out, RmsNorm(args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Number(2, "eps"), out));
+      info.Env(), out,
+      RmsNorm(args.Tensor(0, "x"), args.OptionalTensor(1, "weight"), args.Number(2, "eps"), out));
 }
 
 // rmsNormBackward(dy: NativeTensor, x: NativeTensor, weight: NativeTensor, eps: number,
@@ -21,6 +23,14 @@ Napi::Value RmsNormGradient(const Napi::CallbackInfo& info) {
   return TensorWrap::Wrap(info.Env(),
                           RmsNormBackward(args.Tensor(0, "dy"), args.Tensor(1, "x"), args.Tensor(2, "weight"),
                                           args.Number(3, "eps"), args.OptionalTensor(4, "dweight")));
+}
+
+// foldedNormBackward(g, weight, norm, dweight, dnorm: NativeTensor): void
+Napi::Value FoldedNormGradients(const Napi::CallbackInfo& info) {
+  const Args args("foldedNormBackward", info);
+  FoldedNormBackward({args.Tensor(0, "g"), args.Tensor(1, "weight"), args.Tensor(2, "norm"),
+                      args.Tensor(3, "dweight"), args.Tensor(4, "dnorm")});
+  return info.Env().Undefined();
 }
 
 // layerNorm(x: NativeTensor, weight: NativeTensor, bias: NativeTensor | undefined, eps: number): NativeTensor
@@ -56,6 +66,7 @@ Napi::Value SoftmaxGradient(const Napi::CallbackInfo& info) {
 void InitNorm(Napi::Env, Napi::Object exports) {
   Export<RmsNormForward>(exports, "rmsNorm");
   Export<RmsNormGradient>(exports, "rmsNormBackward");
+  Export<FoldedNormGradients>(exports, "foldedNormBackward");
   Export<LayerNormForward>(exports, "layerNorm");
   Export<LayerNormGradient>(exports, "layerNormBackward");
   Export<SoftmaxForward>(exports, "softmax");

@@ -32,11 +32,18 @@ struct MatmulArgs {
   Tensor bias;  // float32 [N] or absent
   Tensor out;   // float32 [M,N] or absent
   bool accumulate = false;
+  Tensor panels;  // MatmulPanels of b, or absent
 };
 // a [M,K] · b [K,N] → float32 [M,N]. If either is bfloat16, both are rounded to bfloat16 and products
 // accumulate in float32. Up to 16 rows by a transposed b with contiguous rows, each row's bits do not depend
 // on how many there are.
 Tensor Matmul(const Tensor& a, const Tensor& b, const MatmulArgs& args);
+// b as products of more than 16 rows read it: MatmulArgs::panels of a b, of the type that is multiplied, that
+// is used again spares them packing it. Absent where this processor's kernels read b itself.
+Tensor MatmulPanels(const Tensor& b, bool transpose_b);
+// Σ aᵢᵀ·bᵢ → float32 [M,N], or added to `out`: aᵢ [Kᵢ,M], bᵢ [Kᵢ,N], all of one type, rounded as Matmul's.
+Tensor MatmulTransposed(const std::vector<Tensor>& a, const std::vector<Tensor>& b, const Tensor& out,
+                        bool accumulate);
 
 // ---- rows (ops_rows.cc)
 // Rows of table [R,…] named by ids [N] → [N,…]; bfloat16 becomes float32. Ids out of range throw
@@ -70,10 +77,18 @@ GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate, con
                                        Activation kind, const Tensor& out = Tensor());
 
 // ---- norms over the last dimension, float32 rows, float32 or bfloat16 weights (ops_norm.cc)
+// An absent weight is 1.
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out = Tensor());
 // dweight, where given, is added to.
 Tensor RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
                        const Tensor& dweight);
+// Gradients of y = (x̂ ∘ norm)·weightᵀ, x̂ being rows without a weight that need none of their own, from g =
+// Σ dyᵀ·x̂ [N,H]: dweight [N,H] += g·diag(norm), dnorm [H] += Σ_N weight ∘ g. Rows of weight and dweight may
+// be strided.
+struct FoldedNormArgs {
+  Tensor g, weight, norm, dweight, dnorm;
+};
+void FoldedNormBackward(const FoldedNormArgs& args);
 Tensor LayerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps);
 // dweight and dbias, where given, are added to.
 Tensor LayerNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,

@@ -1,7 +1,10 @@
+#include <tuple>
+
 #include "core/check.h"
 #include "core/ops.h"
 #include "core/runtime.h"
 #include "cpu/gemm.h"
+#include "cpu/gemm_panels.h"
 
 namespace eyas {
 
@@ -14,6 +17,15 @@ Tensor CastInPlaceOrder(const Tensor& tensor, DType dtype) {
   if (tensor.dtype() == dtype) return tensor;
   if (tensor.stride(0) == 1) return Cast(tensor.Transpose(0, 1), dtype).Transpose(0, 1);
   return Cast(tensor, dtype);
+}
+
+// `out`, or a new tensor without one.
+Tensor ProductFor(const char* op, const Tensor& out, int64_t m, int64_t n) {
+  if (!out.defined()) return Tensor({m, n}, DType::kFloat32);
+  ExpectDType(op, "out", out, DType::kFloat32);
+  ExpectShape(op, "out", out, {m, n});
+  if (!out.ContiguousFrom(1)) Fail(op, "contiguous rows for out", "strides " + out.strides().ToString());
+  return out;
 }
 
 }  // namespace
@@ -40,16 +52,15 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
     ExpectContiguous(kOp, "bias", args.bias);
   }
   if (args.accumulate && !args.out.defined()) Fail(kOp, "out with accumulate", "none");
-  Tensor out = args.out;
-  if (out.defined()) {
-    ExpectDType(kOp, "out", out, DType::kFloat32);
-    ExpectShape(kOp, "out", out, {m, n});
-    if (!out.ContiguousFrom(1)) Fail(kOp, "contiguous rows for out", "strides " + out.strides().ToString());
-    if (out.Overlaps(a)) a = Cast(a, a.dtype());
-    if (out.Overlaps(b)) b = Cast(b, b.dtype());
-  } else {
-    out = Tensor({m, n}, DType::kFloat32);
+  const bool rounded = a.dtype() == DType::kBFloat16 || b.dtype() == DType::kBFloat16;
+  if (args.panels.defined()) {
+    ExpectDType(kOp, "panels", args.panels, rounded ? DType::kBFloat16 : DType::kFloat32);
+    ExpectShape(kOp, "panels", args.panels, cpu::PanelShape(k, n, args.panels.dtype()));
+    ExpectContiguous(kOp, "panels", args.panels);
   }
+  const Tensor out = ProductFor(kOp, args.out, m, n);
+  if (out.Overlaps(a)) a = Cast(a, a.dtype());
+  if (out.Overlaps(b)) b = Cast(b, b.dtype());
   if (m == 0 || n == 0) return out;
   if (k == 0) {
     if (!args.accumulate) Fill(out, 0);
@@ -58,10 +69,9 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
     }
     return out;
   }
-  const bool rounded = a.dtype() == DType::kBFloat16 || b.dtype() == DType::kBFloat16;
   const bool few = m <= cpu::kMaxGemmRows;
   if (rounded) {
-    b = CastInPlaceOrder(b, DType::kBFloat16);
+    if (few || !args.panels.defined()) b = CastInPlaceOrder(b, DType::kBFloat16);
     // GemmRows rounds a itself.
     if (!few) a = CastInPlaceOrder(a, DType::kBFloat16);
     if (!few && !HasBFloat16Gemm()) {
@@ -69,14 +79,63 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
       b = CastInPlaceOrder(b, DType::kFloat32);
     }
   }
-  const cpu::GemmProblem problem = {a, b, args.bias.defined() ? args.bias.data<float>() : nullptr, out,
-                                    args.accumulate};
+  const cpu::GemmProblem problem = {
+      a, b, args.bias.defined() ? args.bias.data<float>() : nullptr, out, args.accumulate, args.panels};
   if (few) {
     cpu::GemmRows(problem);
   } else {
     cpu::GemmOneDnn(problem);
   }
   return out;
+}
+
+Tensor MatmulPanels(const Tensor& b, bool transpose_b) {
+  const char* op = "matmulPanels";
+  ExpectFloating(op, "b", b);
+  ExpectRank(op, "b", b, 2);
+  const Tensor right = transpose_b ? b.Transpose(0, 1) : b;
+  if (right.size() == 0 || !cpu::GemmReadsPanels(right.dtype())) return Tensor();
+  return cpu::PackPanels(right);
+}
+
+Tensor MatmulTransposed(const std::vector<Tensor>& a, const std::vector<Tensor>& b, const Tensor& out,
+                        bool accumulate) {
+  const char* op = "matmulTransposed";
+  if (a.empty() || a.size() != b.size()) {
+    Fail(op, "one or more a and as many b", std::to_string(a.size()) + " and " + std::to_string(b.size()));
+  }
+  if (accumulate && !out.defined()) Fail(op, "out with accumulate", "none");
+  const DType dtype = a[0].dtype();
+  int64_t k = 0;
+  const int64_t m = a[0].dim(-1), n = b[0].dim(-1);
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (const auto& [name, x, width] : {std::tuple("a", &a[i], m), std::tuple("b", &b[i], n)}) {
+      ExpectFloating(op, name, *x);
+      ExpectDType(op, name, *x, dtype);
+      ExpectShape(op, name, *x, {a[i].dim(0), width});
+    }
+    k += a[i].dim(0);
+  }
+  MatmulArgs args;
+  args.transpose_a = true;
+  args.out = out;
+  args.accumulate = accumulate;
+  if (a.size() == 1) return Matmul(a[0], b[0], args);
+  if (k == 0 || m <= cpu::kMaxGemmRows || !cpu::GemmReadsPanels(dtype)) {
+    return Matmul(Concatenate(a, 0), Concatenate(b, 0), args);
+  }
+  const Tensor result = ProductFor(op, out, m, n);
+  cpu::MatrixRows left, right;
+  std::vector<Tensor> copies;
+  const auto append = [&](const Tensor& x, cpu::MatrixRows& rows) {
+    ExpectApart(op, result, x);
+    copies.push_back(x.ContiguousFrom(1) ? x : Contiguous(x));
+    rows.Append(copies.back());
+  };
+  for (const Tensor& x : a) append(x, left);
+  for (const Tensor& x : b) append(x, right);
+  cpu::GemmOneDnn({cpu::TransposeRows(left), Tensor(), nullptr, result, accumulate, cpu::PackPanels(right)});
+  return result;
 }
 
 }  // namespace eyas

@@ -1,3 +1,5 @@
+#include <utility>
+
 #include "core/check.h"
 #include "core/ops.h"
 #include "cpu/norm.h"
@@ -40,11 +42,39 @@ float* GradientOf(const char* op, const char* name, const Tensor& gradient, int6
 
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out_argument) {
   const cpu::Rows rows = RowsOf("rmsNorm", "x", x);
-  const Tensor w = WeightOf("rmsNorm", "weight", weight, rows.h);
+  const Tensor w = weight.defined() ? WeightOf("rmsNorm", "weight", weight, rows.h) : weight;
   const Tensor source = Contiguous(x);
-  Tensor out = FloatsFor("rmsNorm", out_argument, x.shape(), {&x, &weight});
-  cpu::RmsNorm(rows, source.data<float>(), w.data<float>(), static_cast<float>(eps), out.data<float>());
+  Tensor out = FloatsFor("rmsNorm", out_argument, x.shape(), {&x});
+  if (w.defined()) ExpectApart("rmsNorm", out, w);
+  cpu::RmsNorm(rows, source.data<float>(), w.defined() ? w.data<float>() : nullptr, static_cast<float>(eps),
+               out.data<float>());
   return out;
+}
+
+void FoldedNormBackward(const FoldedNormArgs& args) {
+  constexpr const char* kOp = "foldedNormBackward";
+  const auto& [g, weight, norm, dweight, dnorm] = args;
+  ExpectDType(kOp, "g", g, DType::kFloat32);
+  ExpectRank(kOp, "g", g, 2);
+  ExpectContiguous(kOp, "g", g);
+  const int64_t h = g.dim(1);
+  const cpu::Rows rows{g.dim(0), h};
+  for (const auto& [name, matrix] : {std::pair("weight", &weight), std::pair("dweight", &dweight)}) {
+    ExpectShape(kOp, name, *matrix, g.shape());
+    if (!matrix->ContiguousFrom(1)) {
+      Fail(kOp, std::string("contiguous rows for ") + name, "strides " + matrix->strides().ToString());
+    }
+  }
+  ExpectFloating(kOp, "weight", weight);
+  ExpectDType(kOp, "dweight", dweight, DType::kFloat32);
+  const Tensor w = WeightOf(kOp, "norm", norm, h);
+  ExpectDType(kOp, "dnorm", dnorm, DType::kFloat32);
+  float* gradient = GradientOf(kOp, "dnorm", dnorm, h);
+  const auto run = [&](const auto* data) {
+    cpu::FoldedNormBackward(rows, g.data<float>(), data, weight.stride(0), w.data<float>(),
+                            dweight.data<float>(), dweight.stride(0), gradient);
+  };
+  weight.dtype() == DType::kFloat32 ? run(weight.data<float>()) : run(weight.data<bfloat16>());
 }
 
 Tensor RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,

@@ -16,12 +16,15 @@ namespace {
 // Streaming argmax: a chunk of products is 4 MiB.
 constexpr int64_t kArgmaxRows = 256;
 constexpr int64_t kArgmaxColumns = 4096;
-// Floats of products that are held at a time where a whole row is needed.
-constexpr int64_t kChunkFloats = 8 << 20;
+// Floats of products that are held at a time where a whole row is needed: a chunk more reads the weights and
+// adds to their gradient once more.
+constexpr int64_t kChunkFloats = 10 << 20;
 
+// Rows of chunks of about equal size.
 int64_t ChunkRows(int64_t n, int64_t vocabulary) {
-  return std::max<int64_t>(
-      1, std::min(n, std::max<int64_t>(64, kChunkFloats / std::max<int64_t>(1, vocabulary))));
+  const int64_t most = std::max<int64_t>(64, kChunkFloats / std::max<int64_t>(1, vocabulary));
+  const int64_t chunks = std::max<int64_t>(1, (n + most - 1) / most);
+  return std::max<int64_t>(1, (n + chunks - 1) / chunks);
 }
 
 void CheckLinear(const char* op, const Tensor& x, const Tensor& weight) {

@@ -17,10 +17,13 @@ struct GemmProblem {
   const float* bias;  // or nullptr
   Tensor out;
   bool accumulate;
+  Tensor panels = Tensor();  // of b (gemm_panels.h), for GemmOneDnn: read in its place; may be absent
 };
 
 // oneDNN. Primitives are kept by shape and layout: making one takes a quarter of a millisecond.
 void GemmOneDnn(const GemmProblem& problem);
+// Whether its kernels for this type read panels: those of AVX-512, AVX512-BF16 and AMX.
+bool GemmReadsPanels(DType dtype);
 
 // For 1 ≤ M ≤ kMaxGemmRows, where the product is bound by reading b: reads it once for all rows. The bits of
 // a row do not depend on M, nor on the number of threads. Here a may be float32 where b is bfloat16: it is

@@ -11,7 +11,9 @@
 
 #include "core/parallel.h"
 #include "core/signals.h"
+#include "cpu/copy.h"
 #include "cpu/gemm.h"
+#include "cpu/gemm_panels.h"
 
 namespace eyas::cpu {
 
@@ -20,7 +22,7 @@ namespace {
 using dnnl::memory;
 
 // Everything that a primitive is made for, the number of threads included.
-using Key = std::array<int64_t, 12>;
+using Key = std::array<int64_t, 13>;
 
 struct KeyHash {
   size_t operator()(const Key& key) const {
@@ -46,8 +48,12 @@ const dnnl::engine& Engine() {
   return *engine;
 }
 
+memory::data_type TypeOf(DType dtype) {
+  return dtype == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+}
+
 memory::desc Describe(const Tensor& tensor) {
-  const auto type = tensor.dtype() == DType::kBFloat16 ? memory::data_type::bf16 : memory::data_type::f32;
+  const auto type = TypeOf(tensor.dtype());
   const int unit = tensor.stride(1) == 1 ? 1 : 0;
   memory::dims strides = {tensor.stride(0), tensor.stride(1)};
   // The stride of a dimension of size one is never used, but oneDNN checks it.
@@ -55,10 +61,17 @@ memory::desc Describe(const Tensor& tensor) {
   return memory::desc({tensor.dim(0), tensor.dim(1)}, type, strides);
 }
 
+// The panels of b [k,n].
+memory::desc DescribePanels(int64_t k, int64_t n, DType dtype) {
+  using tag = memory::format_tag;
+  return memory::desc({k, n}, TypeOf(dtype), dtype == DType::kBFloat16 ? tag::BA16a64b2a : tag::BA16a64b);
+}
+
 std::shared_ptr<const Gemm> Make(const GemmProblem& problem) {
   Gemm gemm;
   gemm.a = Describe(problem.a);
-  gemm.b = Describe(problem.b);
+  gemm.b = problem.panels.defined() ? DescribePanels(problem.a.dim(1), problem.out.dim(1), problem.a.dtype())
+                                    : Describe(problem.b);
   gemm.out = Describe(problem.out);
   dnnl::primitive_attr attributes;
   // Scratch memory of our own: the library's is tied to the thread that made the primitive.
@@ -140,28 +153,78 @@ void GemmFloat(const GemmProblem& problem) {
              problem.b.data<float>(), leading(problem.b), beta, out, ldc);
 }
 
+// Rows of a beyond which packing b for one product pays.
+constexpr int64_t kPackRows = 512;
+// Values of b, or of a transposed a, below which it does not.
+constexpr int64_t kPackValues = int64_t{1} << 16;
+
+// The problem with operands as the kernels read them, where putting them into that order is faster than what
+// the library does.
+GemmProblem Arranged(GemmProblem problem) {
+  const Tensor& a = problem.a;
+  const int64_t m = a.dim(0), k = a.dim(1), n = problem.out.dim(1);
+  if (!GemmReadsPanels(a.dtype())) return problem;
+  if (!problem.panels.defined() && m >= kPackRows && k * n >= kPackValues) {
+    problem.panels = PackPanels(problem.b);
+  }
+  const bool transposed = a.stride(1) != 1 && k > 1;
+  if (problem.panels.defined() && transposed && n >= kPackRows && m * k >= kPackValues) {
+    problem.a = TransposeRows(MatrixRows::Of(a.Transpose(0, 1)));
+  }
+  return problem;
+}
+
 }  // namespace
 
-void GemmOneDnn(const GemmProblem& problem) {
+bool GemmReadsPanels(DType dtype) {
+  const auto reads = [](DType type) {
+    constexpr int64_t kSize = kPanelColumns;
+    const memory::desc plain({kSize, kSize}, TypeOf(type), memory::format_tag::ab);
+    const memory::desc out({kSize, kSize}, memory::data_type::f32, memory::format_tag::ab);
+    const dnnl::matmul::desc description(plain, DescribePanels(kSize, kSize, type), out);
+    // Kernels that do not read them would be the reference ones.
+    const dnnl::matmul::primitive_desc primitive(description, Engine(), true);
+    return primitive && std::string(primitive.impl_info_str()).rfind("brg", 0) == 0;
+  };
+  static const bool floats = reads(DType::kFloat32), halves = reads(DType::kBFloat16);
+  return dtype == DType::kBFloat16 ? halves : floats;
+}
+
+void GemmOneDnn(const GemmProblem& given) {
   ApplyThreads();
+  const int64_t weights = given.a.dim(1) * given.out.dim(1);
+  if (given.a.dtype() == DType::kFloat32 && given.b.defined() && weights <= kOneOffWeights &&
+      given.a.dim(0) * weights <= kOneOffWork) {
+    const HoldSignals hold;
+    GemmFloat(given);
+    return;
+  }
+  const GemmProblem problem = Arranged(given);
+  if (problem.panels.defined() && !problem.out.contiguous()) {
+    // The kernels write contiguous results only; the library's reference, which writes others, takes minutes.
+    GemmProblem contiguous = problem;
+    contiguous.out = Tensor(problem.out.shape(), DType::kFloat32);
+    if (problem.accumulate) Copy(problem.out, contiguous.out);
+    GemmOneDnn(contiguous);
+    Copy(contiguous.out, problem.out);
+    return;
+  }
   const HoldSignals hold;
   const Tensor& a = problem.a;
   const Tensor& b = problem.b;
-  if (a.dtype() == DType::kFloat32 && b.size() <= kOneOffWeights && a.dim(0) * b.size() <= kOneOffWork) {
-    GemmFloat(problem);
-    return;
-  }
+  const bool panels = problem.panels.defined();
   const Key key = {a.dim(0),
                    a.dim(1),
-                   b.dim(1),
+                   problem.out.dim(1),
                    a.stride(0),
                    a.stride(1),
-                   b.stride(0),
-                   b.stride(1),
+                   panels ? 0 : b.stride(0),
+                   panels ? 0 : b.stride(1),
                    problem.out.stride(0),
                    static_cast<int64_t>(a.dtype()),
                    problem.bias != nullptr,
                    problem.accumulate,
+                   panels,
                    Threads()};
   const std::shared_ptr<const Gemm> gemm = GemmCache::Get().Get(key, problem);
   const Tensor scratch({static_cast<int64_t>(gemm->scratch.get_size())}, DType::kBool);
@@ -169,7 +232,7 @@ void GemmOneDnn(const GemmProblem& problem) {
   thread_local dnnl::stream stream(Engine());
   std::unordered_map<int, memory> arguments = {
       {DNNL_ARG_SRC, memory(gemm->a, Engine(), a.raw())},
-      {DNNL_ARG_WEIGHTS, memory(gemm->b, Engine(), b.raw())},
+      {DNNL_ARG_WEIGHTS, memory(gemm->b, Engine(), panels ? problem.panels.raw() : b.raw())},
       {DNNL_ARG_DST, memory(gemm->out, Engine(), problem.out.raw())},
       {DNNL_ARG_SCRATCHPAD, memory(gemm->scratch, Engine(), scratch.raw())},
   };

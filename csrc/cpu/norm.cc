@@ -3,6 +3,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "core/dtype.h"
 #include "core/parallel.h"
 #include "cpu/simd.h"
 
@@ -21,8 +22,39 @@ EYAS_SIMD_CLONES void RmsNormRange(int64_t n, int64_t h, const float* x, const f
                                    float* out) {
   for (int64_t row = 0; row < n; ++row, x += h, out += h) {
     const float scale = InverseRms(x, h, eps);
-    for (int64_t i = 0; i < h; ++i) out[i] = x[i] * scale * weight[i];
+    if (weight == nullptr) {
+      for (int64_t i = 0; i < h; ++i) out[i] = x[i] * scale;
+    } else {
+      for (int64_t i = 0; i < h; ++i) out[i] = x[i] * scale * weight[i];
+    }
   }
+}
+
+template <typename T>
+EYAS_INLINE void FoldedNormColumns(Rows rows, const float* g, const T* weight, int64_t weight_stride,
+                                   const float* norm, float* __restrict dweight, int64_t dweight_stride,
+                                   float* __restrict dnorm, int64_t begin, int64_t end) {
+  for (int64_t row = 0; row < rows.n; ++row) {
+    for (int64_t i = begin; i < end; ++i) {
+      dweight[i] += g[i] * norm[i];
+      dnorm[i] += g[i] * ToFloat(weight[i]);
+    }
+    g += rows.h;
+    weight += weight_stride;
+    dweight += dweight_stride;
+  }
+}
+
+EYAS_SIMD_CLONES void FoldedNormColumnsOf(Rows rows, const float* g, const float* weight,
+                                          int64_t weight_stride, const float* norm, float* dweight,
+                                          int64_t dweight_stride, float* dnorm, int64_t begin, int64_t end) {
+  FoldedNormColumns(rows, g, weight, weight_stride, norm, dweight, dweight_stride, dnorm, begin, end);
+}
+
+EYAS_SIMD_CLONES void FoldedNormColumnsOf(Rows rows, const float* g, const bfloat16* weight,
+                                          int64_t weight_stride, const float* norm, float* dweight,
+                                          int64_t dweight_stride, float* dnorm, int64_t begin, int64_t end) {
+  FoldedNormColumns(rows, g, weight, weight_stride, norm, dweight, dweight_stride, dnorm, begin, end);
 }
 
 // With r = rsqrt(mean(x²) + eps): dx = r·(w·dy) − x·r³·mean(w·dy·x); dweight += dy·x·r.
@@ -128,6 +160,20 @@ void RmsNormBackward(Rows rows, const float* dy, const float* x, const float* we
                          dweight == nullptr ? nullptr : partials);
   });
 }
+
+template <typename T>
+void FoldedNormBackward(Rows rows, const float* g, const T* weight, int64_t weight_stride, const float* norm,
+                        float* dweight, int64_t dweight_stride, float* dnorm) {
+  // Threads take columns, so that each sum is in the order of the rows.
+  ParallelFor(rows.h, 2 * rows.n, [&](int64_t begin, int64_t end) {
+    FoldedNormColumnsOf(rows, g, weight, weight_stride, norm, dweight, dweight_stride, dnorm, begin, end);
+  });
+}
+
+template void FoldedNormBackward(Rows, const float*, const float*, int64_t, const float*, float*, int64_t,
+                                 float*);
+template void FoldedNormBackward(Rows, const float*, const bfloat16*, int64_t, const float*, float*, int64_t,
+                                 float*);
 
 void LayerNorm(Rows rows, const float* x, const float* weight, const float* bias, float eps, float* out) {
   ParallelFor(rows.n, 2 * rows.h, [&](int64_t begin, int64_t end) {

@@ -1,4 +1,4 @@
-import type { ExtraKeyVariables, Tape, Variable } from '../autograd.js';
+import type { ExtraKeyVariables, Parameter, Tape, Variable } from '../autograd.js';
 import { Linear, RMSNorm, SwiGLU } from '../nn/layers.js';
 import { ParameterSet } from '../nn/parameters.js';
 import type { RotaryConfig } from '../models/target.js';
@@ -92,10 +92,9 @@ export class Eagle3Draft {
   readonly #fc: Linear;
   readonly #inputNorm: RMSNorm;
   readonly #hiddenNorm: RMSNorm;
-  readonly #q: Linear;
-  readonly #kv: Linear;
-  /** All three in one product. */
-  readonly #qkv: Linear;
+  /** The columns of q, k and v, or of some, that read the embedding, and those that read the hidden state. */
+  readonly #ofEmbedding: { qkv: Parameter; kv: Parameter };
+  readonly #ofHidden: { qkv: Linear; q: Linear; kv: Linear };
   readonly #o: Linear;
   readonly #postNorm: RMSNorm;
   readonly #mlp: SwiGLU;
@@ -132,10 +131,18 @@ export class Eagle3Draft {
     this.#inputNorm = norm('midlayer.input_layernorm');
     this.#hiddenNorm = norm('midlayer.hidden_norm');
     const qkv = stack(`${attention}.q_proj`, `${attention}.k_proj`, `${attention}.v_proj`);
-    this.#qkv = new Linear(qkv);
-    const [queries, rows] = [config.numHeads * config.headDim, qkv.value.shape[0]!];
-    this.#q = new Linear(qkv.rows('q', 0, queries));
-    this.#kv = new Linear(qkv.rows('k+v', queries, rows - queries));
+    const queries = this.queryColumns;
+    const rows = {
+      qkv: [0, qkv.value.shape[0]!],
+      q: [0, queries],
+      kv: [queries, qkv.value.shape[0]! - queries],
+    } as const;
+    const width = config.hiddenSize;
+    const ofEmbedding = (name: 'qkv' | 'kv') => qkv.part(`${name} of embedding`, rows[name], [0, width]);
+    const ofHidden = (name: 'qkv' | 'q' | 'kv') =>
+      new Linear(qkv.part(`${name} of hidden`, rows[name], [width, width]));
+    this.#ofEmbedding = { qkv: ofEmbedding('qkv'), kv: ofEmbedding('kv') };
+    this.#ofHidden = { qkv: ofHidden('qkv'), q: ofHidden('q'), kv: ofHidden('kv') };
     this.#o = linear(`${attention}.o_proj`);
     this.#postNorm = norm('midlayer.post_attention_layernorm');
     const gateUp = new Linear(stack(`${mlp}.gate_proj`, `${mlp}.up_proj`));
@@ -150,12 +157,26 @@ export class Eagle3Draft {
     return this.#fc.forward(tape, tape.constant(features));
   }
 
-  /** concat(RMSNorm(embedding), RMSNorm(hidden)) → [n, 2H]: what q, k and v read. */
-  attentionInput(tape: Tape, embedding: Tensor, hidden: Variable): Variable {
-    return tape.concatColumns(
-      this.#inputNorm.forward(tape, tape.constant(embedding)),
-      this.#hiddenNorm.forward(tape, hidden),
-    );
+  /**
+   * What embeddings [n, H] add to q, k and v, before they are rotated: [n, q+k+v]. Attention reads concat(RMSNorm(embedding),
+   * RMSNorm(hidden)); its product is split, because a token's embedding is the same at every TTT step.
+   */
+  embeddedQueriesAndKeys(tape: Tape, embedding: Tensor): Variable {
+    return this.#embedded(tape, embedding, this.#ofEmbedding.qkv);
+  }
+
+  /** The same for k and v alone: [n, k+v]. */
+  embeddedKeys(tape: Tape, embedding: Tensor): Variable {
+    return this.#embedded(tape, embedding, this.#ofEmbedding.kv);
+  }
+
+  #embedded(tape: Tape, embedding: Tensor, weight: Parameter): Variable {
+    return tape.normedLinear(embedding, this.#inputNorm.weight, this.#inputNorm.eps, weight);
+  }
+
+  /** RMSNorm(hidden), what q, k and v read beside the embedding. */
+  normHidden(tape: Tape, hidden: Variable): Variable {
+    return this.#hiddenNorm.forward(tape, hidden);
   }
 
   /** cos and sin at positions [axes, n], all moved on by `offset`. */
@@ -163,22 +184,35 @@ export class Eagle3Draft {
     return this.#rotary.tables(positions, offset);
   }
 
-  queries(tape: Tape, input: Variable, { cos, sin }: RopeTables): Variable {
-    const [q] = tape.splitHeads(this.#q.forward(tape, input), this.config.numHeads);
+  /** Of the q columns of {@link embeddedQueriesAndKeys}, which are written over, and the normed hidden of the same rows. */
+  queries(tape: Tape, embedded: Variable, normed: Variable, { cos, sin }: RopeTables): Variable {
+    const [q] = tape.splitHeads(this.#ofHidden.q.forward(tape, normed, embedded), this.config.numHeads);
     return tape.rope(q!, cos, sin);
   }
 
-  keys(tape: Tape, input: Variable, { cos, sin }: RopeTables): StepKeys {
+  /** Of {@link embeddedKeys}, in the same way. */
+  keys(tape: Tape, embedded: Variable, normed: Variable, { cos, sin }: RopeTables): StepKeys {
     const heads = this.config.numKeyValueHeads;
-    const [k, v] = tape.splitHeads(this.#kv.forward(tape, input), heads, heads);
+    const [k, v] = tape.splitHeads(this.#ofHidden.kv.forward(tape, normed, embedded), heads, heads);
     return { k: tape.rope(k!, cos, sin), v: v! };
   }
 
-  /** {@link queries} and {@link keys} of the same rows. */
-  queriesAndKeys(tape: Tape, input: Variable, { cos, sin }: RopeTables): { q: Variable; keys: StepKeys } {
+  /** {@link queries} and {@link keys} of the same rows, of {@link embeddedQueriesAndKeys}. */
+  queriesAndKeys(
+    tape: Tape,
+    embedded: Variable,
+    normed: Variable,
+    { cos, sin }: RopeTables,
+  ): { q: Variable; keys: StepKeys } {
     const { numHeads, numKeyValueHeads: heads } = this.config;
-    const [q, k, v] = tape.splitHeads(this.#qkv.forward(tape, input), numHeads, heads, heads);
+    const rows = this.#ofHidden.qkv.forward(tape, normed, embedded);
+    const [q, k, v] = tape.splitHeads(rows, numHeads, heads, heads);
     return { q: tape.rope(q!, cos, sin), keys: { k: tape.rope(k!, cos, sin), v: v! } };
+  }
+
+  /** Columns of the queries in {@link embeddedQueriesAndKeys}: the first. */
+  get queryColumns(): number {
+    return this.config.numHeads * this.config.headDim;
   }
 
   /** Attention, output projection, MLP; both residuals add to the un-normed hidden. [n, H], before the final norm. */
@@ -202,7 +236,8 @@ export class Eagle3Draft {
   }
 
   dispose(): void {
-    for (const { weight } of [this.#q, this.#kv]) weight.dispose();
+    for (const weight of Object.values(this.#ofEmbedding)) weight.dispose();
+    for (const { weight } of Object.values(this.#ofHidden)) weight.dispose();
     this.parameters.dispose();
     this.#rotary.dispose();
   }

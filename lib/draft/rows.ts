@@ -26,6 +26,8 @@ export interface StepRows {
   previous: Int32Array;
   /** L[s]: rows of `slots` that are supervised. */
   supervised: Int32Array;
+  /** For every slot i the row of token i + 1 + s, whose embedding it reads, among the plan's tokens. */
+  tokens: Int32Array;
   /** For each supervised row its row in the teacher. */
   teacher: Int32Array;
   /** Number of candidates: supervised rows and those that the target's out-of-vocabulary choice took out. */
@@ -35,6 +37,8 @@ export interface StepRows {
 /** Section 3 of the training contract for one packed batch. */
 export interface RowPlan {
   prefix: Int32Array;
+  /** Packed indices of the tokens that slots of any step read: for most of them, those of several steps. */
+  tokens: Int32Array;
   /** int32 [|A[s]|] for every step: the keys of the prefix that each slot sees. */
   ranges: { begin: Int32Array; end: Int32Array }[];
   steps: StepRows[];
@@ -94,7 +98,13 @@ export function planRows(
     });
     active[s] = indicesOf(needed);
   }
-  const plan: RowPlan = { prefix, ranges: [], steps: [] };
+  const isToken = new Uint8Array(rows);
+  active.forEach((slots, s) => {
+    for (const slot of slots) isToken[slot + 1 + s] = 1;
+  });
+  const tokens = indicesOf(isToken);
+  const tokenRow = inverse(tokens, rows);
+  const plan: RowPlan = { prefix, tokens, ranges: [], steps: [] };
   const prefixRow = inverse(prefix, rows);
   const sequenceStart = sequenceStarts(batch);
   let previousRow = prefixRow;
@@ -110,6 +120,7 @@ export function planRows(
     plan.steps.push({
       slots,
       previous: slots.map((slot) => previousRow[slot]!),
+      tokens: slots.map((slot) => tokenRow[slot + 1 + s]!),
       supervised: Int32Array.from(supervisedRows),
       teacher: Int32Array.from(teacherRows),
       candidates: masks[s]!.reduce((sum, m) => sum + m, 0),

@@ -62,37 +62,42 @@ function* forward(
   const { plan } = inputs;
   const head: HeadRows[] = [];
   let prefix: StepKeys | undefined;
+  let embedded: Variable | undefined;
   const diagonal: { keys: StepKeys; slots: Int32Array }[] = [];
   let hidden = tape.constant(inputs.features);
 
   for (const [s, rows] of plan.steps.entries()) {
     if (rows.slots.length === 0) break; // later steps have none either
     yield;
-    let attentionInput;
+    embedded ??= draft.embeddedQueriesAndKeys(tape, embeddings(context, inputs, plan.tokens));
+    const tables = draft.rotaryTables(positions(inputs, rows.slots), s);
+    let queries: Variable;
     if (s === 0) {
       // Keys and values for the whole prefix; queries, and everything after attention, for A[0] only.
       hidden = draft.project(tape, inputs.features);
-      attentionInput = draft.attentionInput(tape, embeddings(context, inputs, plan.prefix, 1), hidden);
-      const tables = draft.rotaryTables(positions(inputs, plan.prefix));
-      prefix = draft.keys(tape, attentionInput, tables);
+      let normed = draft.normHidden(tape, hidden);
+      const next = plan.prefix.map((slot) => slot + 1);
+      prefix = draft.keys(
+        tape,
+        draft.embeddedKeys(tape, embeddings(context, inputs, next)),
+        normed,
+        draft.rotaryTables(positions(inputs, plan.prefix)),
+      );
       if (rows.slots.length < plan.prefix.length) {
         const ids = indexTensor(rows.previous);
         hidden = tape.gatherRows(hidden, ids);
-        attentionInput = tape.gatherRows(attentionInput, ids);
+        normed = tape.gatherRows(normed, ids);
       }
+      const own = tape.gatherRows(embedded, indexTensor(rows.tokens), draft.queryColumns);
+      queries = draft.queries(tape, own, normed, tables);
     } else {
       if (rows.slots.length < plan.steps[s - 1]!.slots.length) {
         hidden = tape.gatherRows(hidden, indexTensor(rows.previous));
       }
-      attentionInput = draft.attentionInput(tape, embeddings(context, inputs, rows.slots, 1 + s), hidden);
-    }
-    const tables = draft.rotaryTables(positions(inputs, rows.slots), s);
-    let queries: Variable;
-    if (s === 0) queries = draft.queries(tape, attentionInput, tables);
-    else {
-      const own = draft.queriesAndKeys(tape, attentionInput, tables);
-      queries = own.q;
-      diagonal.push({ keys: own.keys, slots: rows.slots });
+      const own = tape.gatherRows(embedded, indexTensor(rows.tokens));
+      const both = draft.queriesAndKeys(tape, own, draft.normHidden(tape, hidden), tables);
+      queries = both.q;
+      diagonal.push({ keys: both.keys, slots: rows.slots });
     }
     const extras = diagonal.map(({ keys, slots }): ExtraKeyVariables => ({
       ...keys,
@@ -165,11 +170,11 @@ function headLosses(
   return metrics;
 }
 
-/** Input embeddings of the tokens `ahead` of the slots. */
-function embeddings(context: TttContext, inputs: DraftInputs, slots: Int32Array, ahead: number): Tensor {
+/** Input embeddings of the tokens at packed indices. */
+function embeddings(context: TttContext, inputs: DraftInputs, tokens: Int32Array): Tensor {
   const { mergedEmbeddings, batch } = inputs;
-  if (mergedEmbeddings) return ops.gatherRows(mergedEmbeddings, indexTensor(slots.map((i) => i + ahead)));
-  return ops.gatherRows(context.embedTokens, indexTensor(slots.map((i) => batch.inputIds[i + ahead]!)));
+  if (mergedEmbeddings) return ops.gatherRows(mergedEmbeddings, indexTensor(tokens));
+  return ops.gatherRows(context.embedTokens, indexTensor(tokens.map((t) => batch.inputIds[t]!)));
 }
 
 /** [axes, n] */

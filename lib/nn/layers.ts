@@ -4,8 +4,9 @@ import type { Parameter, Tape, Variable } from '../autograd.js';
 export class Linear {
   constructor(readonly weight: Parameter) {}
 
-  forward(tape: Tape, x: Variable): Variable {
-    return tape.linear(x, this.weight);
+  /** @param onto see {@link Tape.linear} */
+  forward(tape: Tape, x: Variable, onto?: Variable): Variable {
+    return tape.linear(x, this.weight, onto);
   }
 }
 

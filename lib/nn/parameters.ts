@@ -28,7 +28,7 @@ export class ParameterSet {
     this.#wholes.push(whole);
     let first = 0;
     for (const [name, { shape }] of parts) {
-      this.#add(whole.rows(name, first, shape[0]!));
+      this.#add(whole.part(name, [first, shape[0]!]));
       first += shape[0]!;
     }
     dispose(masters);

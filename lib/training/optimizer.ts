@@ -49,6 +49,7 @@ export class AdamW {
         gradScale,
       },
     );
+    for (const p of this.#parameters) p.changed();
   }
 
   /** Moments by parameter name, `<name>.m` and `<name>.v`. */

@@ -159,21 +159,25 @@ function formulas(
     const lastRow = (t: Tensor) => narrow(t, 0, to - 1, 1);
     const one = (value: number) => tensor(Int32Array.of(value), [1]);
     const whole = draft.project(tape, narrow(all.features, 0, 0, to));
-    const input = draft.attentionInput(tape, narrow(all.embeddings, 0, 0, to), whole);
-    const prefix = draft.keys(tape, input, draft.rotaryTables(tensor(upTo, [axes, to])));
+    const embeddings = narrow(all.embeddings, 0, 0, to);
+    const prefix = draft.keys(
+      tape,
+      draft.embeddedKeys(tape, embeddings),
+      draft.normHidden(tape, whole),
+      draft.rotaryTables(tensor(upTo, [axes, to])),
+    );
     let hidden = tape.constant(lastRow(whole.value));
-    let z = tape.constant(lastRow(input.value));
+    let embedding = lastRow(embeddings);
     const extras: { k: ReturnType<Tape['constant']>; v: ReturnType<Tape['constant']>; rows: Tensor }[] = [];
     const proposals: number[] = [];
     for (let s = 0; s < count; s++) {
       const tables = draft.rotaryTables(tensor(last, [axes, 1]), s);
-      if (s > 0) {
-        const embedding = ops.gatherRows(target.embedTokens, one(proposals.at(-1)!));
-        z = draft.attentionInput(tape, embedding, hidden);
-        extras.push({ ...draft.keys(tape, z, tables), rows: one(0) });
-      }
+      if (s > 0) embedding = ops.gatherRows(target.embedTokens, one(proposals.at(-1)!));
+      const embedded = draft.embeddedQueriesAndKeys(tape, embedding);
+      const { q, keys } = draft.queriesAndKeys(tape, embedded, draft.normHidden(tape, hidden), tables);
+      if (s > 0) extras.push({ ...keys, rows: one(0) });
       const ranges = { begin: one(0), end: one(to) };
-      hidden = draft.layer(tape, hidden, draft.queries(tape, z, tables), prefix, ranges, extras);
+      hidden = draft.layer(tape, hidden, q, prefix, ranges, extras);
       const logits = draft.lmHead.forward(tape, draft.finalNorm(tape, hidden)).value;
       proposals.push(vocabulary.targetIds[toInts(ops.argmax(logits))[0]!]!);
     }

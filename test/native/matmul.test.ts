@@ -201,6 +201,102 @@ describe('rows of small products', () => {
   });
 });
 
+describe('operands in the order of the kernels', () => {
+  // Whole panels, parts of panels, odd depths, and rows enough that matmul itself packs b and turns a transposed a.
+  const sizes: Size[] = [
+    [17, 64, 64],
+    [33, 31, 65],
+    [50, 129, 200],
+    [600, 300, 257],
+    [520, 131, 515],
+  ];
+
+  for (const dtype of dtypes)
+    it(`panels give the same product for ${dtype}, into rows of their own and into others' columns`, () => {
+      const draws = new Draws(31);
+      for (const [m, k, n] of sizes) {
+        scope(() => {
+          const a = cast(matrix(draws, m, k), dtype);
+          const b = cast(matrix(draws, k, n), dtype);
+          const rounded = dtype === 'bfloat16';
+          const expected = matmulReference(operand(a, rounded), operand(b, rounded), [m, k, n]);
+          const bias = tensor(draws.normals(n), [n]);
+          const biased = expected.map((x, i) => x + toFloats(bias)[i % n]!);
+          for (const transposeB of [false, true]) {
+            // A view of some columns of a wider matrix.
+            const wide = cast(matrix(draws, transposeB ? n : k, (transposeB ? k : n) + 5), dtype);
+            const right = narrow(wide, 1, 3, transposeB ? k : n);
+            right.copyFrom(transposeB ? transpose(b, 0, 1) : b);
+            const panels = ops.matmulPanels(right, transposeB);
+            const out = narrow(ops.zeros([m, n + 7], 'float32'), 1, 2, n);
+            const name = [m, k, n].join('×');
+            expectClose(toFloats(ops.matmul(a, right, { transposeB, panels, bias })), biased, 1e-5, name);
+            ops.matmul(a, right, { transposeB, panels, out });
+            ops.matmul(a, right, { transposeB, panels, out, accumulate: true });
+            expectClose(
+              toFloats(out),
+              expected.map((x) => 2 * x),
+              1e-5,
+              `${name} twice`,
+            );
+            const turned = transpose(clone(transpose(a, 0, 1)), 0, 1);
+            expectClose(
+              toFloats(ops.matmul(turned, right, { transposeB })),
+              expected,
+              1e-5,
+              `${name} turned`,
+            );
+          }
+        });
+      }
+    });
+
+  it('a few rows have the bits that they have without panels', () => {
+    scope(() => {
+      const draws = new Draws(32);
+      const [a, b] = [matrix(draws, 7, 96), matrix(draws, 80, 96)];
+      const panels = ops.matmulPanels(b, true);
+      const options = { transposeB: true };
+      expectSameBits(toFloats(ops.matmul(a, b, { ...options, panels })), toFloats(ops.matmul(a, b, options)));
+    });
+  });
+
+  for (const dtype of dtypes)
+    it(`products of parts over their rows add up, ${dtype}`, () => {
+      const draws = new Draws(33);
+      for (const [parts, m, n] of [
+        [[1, 2, 40], 70, 33],
+        [[63, 5, 5], 130, 129],
+        [[20], 18, 20],
+        [[9, 9], 3, 5],
+        [[300, 0, 17], 200, 520],
+      ] as const) {
+        scope(() => {
+          const rows = parts.map((k) => [matrix(draws, k, m), matrix(draws, k, n + 4)] as const);
+          const a = rows.map(([left]) => cast(left, dtype));
+          const b = rows.map(([, right]) => narrow(cast(right, dtype), 1, 1, n));
+          const expected = new Float64Array(m * n);
+          parts.forEach((k, i) => {
+            const left = clone(transpose(cast(a[i]!, 'float32'), 0, 1));
+            matmulReference(toFloats(left), toFloats(cast(b[i]!, 'float32')), [m, k, n]).forEach(
+              (x, j) => (expected[j]! += x),
+            );
+          });
+          expectClose(toFloats(ops.matmulTransposed(a, b)), expected, 1e-5, parts.join('+'));
+          const out = narrow(ops.zeros([m, 2 * n], 'float32'), 1, n, n);
+          ops.matmulTransposed(a, b, { out });
+          ops.matmulTransposed(a, b, { out, accumulate: true });
+          expectClose(
+            toFloats(out),
+            expected.map((x) => 2 * x),
+            1e-5,
+            `${parts.join('+')} twice`,
+          );
+        });
+      }
+    });
+});
+
 describe('matmul refuses', () => {
   const zeros = (...shape: number[]): Tensor => ops.zeros(shape, 'float32');
   const cases: [string, () => unknown, string][] = [
@@ -256,6 +352,31 @@ describe('matmul refuses', () => {
       '[matmul] expected out with accumulate, received none',
     ],
     [
+      'panels of another matrix',
+      () => ops.matmul(zeros(20, 30), zeros(30, 70), { panels: zeros(1, 32, 64) }),
+      '[matmul] expected shape [2,32,64] for panels, received float32 [1,32,64]',
+    ],
+    [
+      'panels of another type',
+      () => ops.matmul(zeros(20, 30), zeros(30, 70), { panels: ops.zeros([2, 32, 64], 'bfloat16') }),
+      '[matmul] expected float32 for panels, received bfloat16 [2,32,64]',
+    ],
+    [
+      'parts of different widths',
+      () => ops.matmulTransposed([zeros(4, 3), zeros(4, 2)], [zeros(4, 5), zeros(4, 5)]),
+      '[matmulTransposed] expected shape [4,3] for a, received float32 [4,2]',
+    ],
+    [
+      'parts without a partner',
+      () => ops.matmulTransposed([zeros(4, 3), zeros(4, 3)], [zeros(4, 5)]),
+      '[matmulTransposed] expected one or more a and as many b, received 2 and 1',
+    ],
+    [
+      'parts of several types',
+      () => ops.matmulTransposed([zeros(4, 3)], [ops.zeros([4, 5], 'bfloat16')]),
+      '[matmulTransposed] expected float32 for b, received bfloat16 [4,5]',
+    ],
+    [
       'options of another type',
       () => ops.matmul(zeros(2, 3), zeros(3, 5), { transposeA: 1 } as unknown as MatmulOptions),
       '[matmul] expected true or false for transposeA, received 1',
@@ -277,7 +398,8 @@ describe('without bfloat16 instructions', () => {
       const a = native.randomNormal([40, 96], 1, 1n);
       const b = native.randomNormal([24, 96], 1, 2n).cast('bfloat16');
       const out = native.matmul(a, b, { transposeB: true }).toTypedArray();
-      console.log(JSON.stringify({ gemm: native.info().bfloat16Gemm, out: [...out] }));
+      const panels = native.matmulPanels(b) !== undefined;
+      console.log(JSON.stringify({ gemm: native.info().bfloat16Gemm, panels, out: [...out] }));
     `;
     const run = spawnSync(process.execPath, ['-e', program], {
       cwd: packageRoot,
@@ -285,8 +407,8 @@ describe('without bfloat16 instructions', () => {
       env: { ...process.env, ONEDNN_MAX_CPU_ISA: 'AVX2' },
     });
     expect(run.stderr).toBe('');
-    const { gemm, out } = JSON.parse(run.stdout) as { gemm: boolean; out: number[] };
-    expect(gemm).toBe(false);
+    const { gemm, panels, out } = JSON.parse(run.stdout) as { gemm: boolean; panels: boolean; out: number[] };
+    expect([gemm, panels]).toEqual([false, false]);
     scope(() => {
       const a = ops.randomNormal([40, 96], 1, 1n);
       const b = ops.randomNormal([24, 96], 1, 2n);

@@ -1,5 +1,15 @@
 import { describe, expect, it } from 'vitest';
-import { cast, narrow, ops, scope, tensor, toFloats, transpose, type Tensor } from '../../lib/tensor.js';
+import {
+  cast,
+  clone,
+  narrow,
+  ops,
+  scope,
+  tensor,
+  toFloats,
+  transpose,
+  type Tensor,
+} from '../../lib/tensor.js';
 import { Draws } from '../helpers/random.js';
 import { expectClose, expectSameBits, softmaxReference } from '../helpers/reference.js';
 
@@ -133,6 +143,43 @@ for (const op of ['rmsNorm', 'layerNorm'] as const) {
     });
   });
 }
+
+describe('a norm in front of a product', () => {
+  it('without a weight is that with ones', () => {
+    scope(() => {
+      const x = tensor(new Draws(46).normals(7 * 33), [7, 33]);
+      const ones = ops.zeros([33], 'float32');
+      ones.fill(1);
+      expectSameBits(toFloats(ops.rmsNorm(x, undefined, EPS)), toFloats(ops.rmsNorm(x, ones, EPS)));
+    });
+  });
+
+  it.each(['float32', 'bfloat16'] as const)(
+    'has the gradients of both weights in one product, %s weights',
+    (dtype) => {
+      scope(() => {
+        const draws = new Draws(47);
+        const [rows, outputs, h] = [40, 23, 37];
+        const random = (...shape: [number, number]) => tensor(draws.normals(shape[0] * shape[1]), shape);
+        const [x, dy] = [random(rows, h), random(rows, outputs)];
+        // Columns of a wider matrix.
+        const weight = narrow(cast(random(outputs, 2 * h), dtype), 1, h, h);
+        const dweight = narrow(random(outputs, 2 * h), 1, h, h);
+        const norm = tensor(draws.normals(h), [h]);
+        const dnorm = tensor(draws.normals(h), [h]);
+        const normed = ops.rmsNorm(x, norm, EPS);
+        const expectedWeight = ops.add(clone(dweight), ops.matmul(dy, normed, { transposeA: true }));
+        const expectedNorm = clone(dnorm);
+        ops.rmsNormBackward(ops.matmul(dy, cast(weight, 'float32')), x, norm, EPS, expectedNorm);
+
+        const g = ops.matmul(dy, ops.rmsNorm(x, undefined, EPS), { transposeA: true });
+        ops.foldedNormBackward(g, weight, norm, dweight, dnorm);
+        expectClose(toFloats(dweight), toFloats(expectedWeight), 1e-5, 'dweight');
+        expectClose(toFloats(dnorm), toFloats(expectedNorm), 1e-5, 'dnorm');
+      });
+    },
+  );
+});
 
 describe('softmax', () => {
   for (const [n, h] of shapes)
