@@ -455,8 +455,15 @@ export interface Native {
   argmax(x: NativeTensor): NativeTensor;
   /** argmax over V of x [N,H] · weight[V,H]ᵀ, streamed over chunks of V → int32 [N]. */
   linearArgmax(x: NativeTensor, weight: NativeTensor): NativeTensor;
-  /** softmax over V of x [N,H] · weight[V,H]ᵀ in row chunks → float32 [N,V]. */
-  linearSoftmax(x: NativeTensor, weight: NativeTensor): NativeTensor;
+  /**
+   * Of x [N,H] · weight[V,H]ᵀ, streamed over chunks of V, the argmax over V, int32 [N], and the softmax over the columns
+   * named by int32 [C], ascending: float32 [N,C].
+   */
+  linearTeacher(
+    x: NativeTensor,
+    weight: NativeTensor,
+    columns: NativeTensor,
+  ): { argmax: NativeTensor; probabilities: NativeTensor };
   /**
    * Fused linear + soft cross-entropy, forward and backward in one pass over row chunks.
    * x [n,H], weight [V,H], teacher float32 [R,V], teacherRows int32 [n]; scale: one number, or float32 [n]; dweight

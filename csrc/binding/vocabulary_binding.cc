@@ -19,10 +19,12 @@ Napi::Value LinearArgmaxOp(const Napi::CallbackInfo& info) {
   return TensorWrap::Wrap(info.Env(), LinearArgmax(args.Tensor(0, "x"), args.Tensor(1, "weight")));
 }
 
-// linearSoftmax(x, weight)
-Napi::Value LinearSoftmaxOp(const Napi::CallbackInfo& info) {
-  const Args args("linearSoftmax", info);
-  return TensorWrap::Wrap(info.Env(), LinearSoftmax(args.Tensor(0, "x"), args.Tensor(1, "weight")));
+// linearTeacher(x, weight, columns)
+Napi::Value LinearTeacherOp(const Napi::CallbackInfo& info) {
+  const Args args("linearTeacher", info);
+  const TeacherResult result =
+      LinearTeacher(args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Tensor(2, "columns"));
+  return Record(info.Env(), {{"argmax", result.argmax}, {"probabilities", result.probabilities}});
 }
 
 // The gradient's factor of each row, given as one number or a tensor; absent where there is none.
@@ -52,7 +54,7 @@ Napi::Value LinearSoftCrossEntropyOp(const Napi::CallbackInfo& info) {
 void InitVocabulary(Napi::Env, Napi::Object exports) {
   Export<ArgmaxOp>(exports, "argmax");
   Export<LinearArgmaxOp>(exports, "linearArgmax");
-  Export<LinearSoftmaxOp>(exports, "linearSoftmax");
+  Export<LinearTeacherOp>(exports, "linearTeacher");
   Export<LinearSoftCrossEntropyOp>(exports, "linearSoftCrossEntropy");
 }
 

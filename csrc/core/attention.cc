@@ -62,7 +62,8 @@ cpu::AttentionInput Check(const char* op, const AttentionArguments& arguments) {
   input.kv_heads = kv_heads;
   input.head_dim = d;
   input.scale = static_cast<float>(options.scale.value_or(1.0 / std::sqrt(static_cast<double>(d))));
-  input.rounded = options.rounded && HasBFloat16Gemm();
+  // A few queries are not rounded in the forward pass: the gradient is that of what was computed.
+  input.rounded = options.rounded && HasBFloat16Gemm() && n > cpu::kDecodeQueries;
   for (size_t e = 0; e < options.extras.size(); ++e) {
     const ExtraKeys& extra = options.extras[e];
     const std::string name = "extras[" + std::to_string(e) + "]";

@@ -13,9 +13,10 @@ namespace eyas {
 
 namespace {
 
-// Streaming argmax: a chunk of products is 4 MiB.
-constexpr int64_t kArgmaxRows = 256;
-constexpr int64_t kArgmaxColumns = 4096;
+// Streaming argmax: a chunk of products is 4 MiB, of as many rows as there are if they are no more than
+// these.
+constexpr int64_t kArgmaxFloats = 1 << 20;
+constexpr int64_t kArgmaxRows = 1024;
 // Floats of products that are held at a time where a whole row is needed: a chunk more reads the weights and
 // adds to their gradient once more.
 constexpr int64_t kChunkFloats = 10 << 20;
@@ -84,40 +85,68 @@ Tensor Argmax(const Tensor& x) {
   return index;
 }
 
-Tensor LinearArgmax(const Tensor& x, const Tensor& weight) {
-  CheckLinear("linearArgmax", x, weight);
+namespace {
+
+// Argmax of x · weightᵀ; visit(chunk) sees each chunk of the products in turn.
+template <typename Visit>
+Tensor StreamArgmax(const Tensor& x, const Tensor& weight, const Visit& visit) {
   const int64_t n = x.dim(0), vocabulary = weight.dim(0);
+  const int64_t most_rows = std::clamp<int64_t>(n, 1, kArgmaxRows);
+  const int64_t most_columns = std::clamp<int64_t>(kArgmaxFloats / most_rows, 1, 4 * kArgmaxRows);
   const Tensor factor = Factor(x, weight);
   const Tensor index = Tensor::Zeros({n}, DType::kInt32);
   std::vector<float> value(n, -std::numeric_limits<float>::infinity());
-  const Tensor buffer({std::min(n, kArgmaxRows) * std::min(vocabulary, kArgmaxColumns)}, DType::kFloat32);
+  const Tensor buffer({most_rows * std::min(vocabulary, most_columns)}, DType::kFloat32);
   // Columns outermost: a chunk of the weights is read once for all rows.
-  for (int64_t column = 0; column < vocabulary; column += kArgmaxColumns) {
-    const int64_t columns = std::min(kArgmaxColumns, vocabulary - column);
+  for (int64_t column = 0; column < vocabulary; column += most_columns) {
+    const int64_t columns = std::min(most_columns, vocabulary - column);
     const Tensor chunk = Rows(weight, column, columns);
-    for (int64_t row = 0; row < n; row += kArgmaxRows) {
-      const int64_t rows = std::min(kArgmaxRows, n - row);
+    for (int64_t row = 0; row < n; row += most_rows) {
+      const int64_t rows = std::min(most_rows, n - row);
       const Tensor logits = buffer.Narrow(0, 0, rows * columns).Reshape({rows, columns});
       Logits(Rows(factor, row, rows), chunk, logits);
       cpu::UpdateArgmax(logits.data<float>(), rows, columns, column,
                         {value.data() + row, index.data<int32_t>() + row});
+      visit(logits, row, column);
     }
   }
   return index;
 }
 
-Tensor LinearSoftmax(const Tensor& x, const Tensor& weight) {
-  CheckLinear("linearSoftmax", x, weight);
-  const int64_t n = x.dim(0), vocabulary = weight.dim(0), chunk = ChunkRows(n, vocabulary);
-  const Tensor factor = Factor(x, weight);
-  const Tensor out({n, vocabulary}, DType::kFloat32);
-  for (int64_t row = 0; row < n; row += chunk) {
-    const int64_t rows = std::min(chunk, n - row);
-    const Tensor logits = Rows(out, row, rows);
-    Logits(Rows(factor, row, rows), weight, logits);
-    cpu::SoftmaxInPlace(logits.data<float>(), rows, vocabulary);
+}  // namespace
+
+Tensor LinearArgmax(const Tensor& x, const Tensor& weight) {
+  CheckLinear("linearArgmax", x, weight);
+  return StreamArgmax(x, weight, [](const Tensor&, int64_t, int64_t) {});
+}
+
+TeacherResult LinearTeacher(const Tensor& x, const Tensor& weight, const Tensor& columns) {
+  const char* op = "linearTeacher";
+  CheckLinear(op, x, weight);
+  ExpectDType(op, "columns", columns, DType::kInt32);
+  ExpectRank(op, "columns", columns, 1);
+  ExpectContiguous(op, "columns", columns);
+  const int32_t *first = columns.data<int32_t>(), *last = first + columns.size();
+  if (first == last) Fail(op, "at least one of columns", columns.ToString());
+  for (const int32_t* id = first; id < last; ++id) {
+    if (*id < 0 || *id >= weight.dim(0) || (id > first && *id <= id[-1])) {
+      Fail(op,
+           "ascending columns below " + std::to_string(weight.dim(0)) + " for columns[" +
+               std::to_string(id - first) + "]",
+           std::to_string(*id));
+    }
   }
-  return out;
+  TeacherResult result{Tensor(), Tensor({x.dim(0), columns.size()}, DType::kFloat32)};
+  const auto take = [&](const Tensor& logits, int64_t row, int64_t column) {
+    const int32_t* from = std::lower_bound(first, last, column);
+    const int32_t* to = std::lower_bound(from, last, column + logits.dim(1));
+    cpu::TakeColumns({logits.data<float>() - column, logits.dim(0), logits.dim(1)}, from, to - from,
+                     result.probabilities.data<float>() + row * columns.size() + (from - first),
+                     columns.size());
+  };
+  result.argmax = StreamArgmax(x, weight, take);
+  cpu::SoftmaxInPlace(result.probabilities.data<float>(), x.dim(0), columns.size());
+  return result;
 }
 
 SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args) {

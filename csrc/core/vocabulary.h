@@ -14,8 +14,13 @@ Tensor Argmax(const Tensor& x);
 // Argmax over V of x [N,H] · weightᵀ → int32 [N].
 Tensor LinearArgmax(const Tensor& x, const Tensor& weight);
 
-// Softmax over V of x [N,H] · weightᵀ → float32 [N,V].
-Tensor LinearSoftmax(const Tensor& x, const Tensor& weight);
+struct TeacherResult {
+  Tensor argmax;         // int32 [N], over V
+  Tensor probabilities;  // float32 [N,C]
+};
+
+// Of x [N,H] · weightᵀ the argmax over V, and the softmax over the columns named by int32 [C], ascending.
+TeacherResult LinearTeacher(const Tensor& x, const Tensor& weight, const Tensor& columns);
 
 struct SoftCrossEntropyResult {
   double loss;    // Σ of losses, summed in float64 in the order of rows

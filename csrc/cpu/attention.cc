@@ -104,8 +104,9 @@ void SumParts(const AttentionInput& in, const std::vector<BackwardPart>& parts,
 // Gradients of the extra keys, query after query for each key-value head.
 void SumExtras(const AttentionInput& in, const AttentionBackwardInput& back, const Tensor& p,
                const Tensor& ds, const AttentionGradients& gradients) {
-  const int64_t d = in.head_dim, group = in.group(), extras = static_cast<int64_t>(in.extras.size());
-  ParallelFor(extras * in.kv_heads, in.n * group * d * 4, [&](int64_t begin, int64_t end) {
+  const int64_t d = in.head_dim, extras = static_cast<int64_t>(in.extras.size());
+  const auto add_extra = GetAttentionKernels().add_extra;
+  ParallelFor(extras * in.kv_heads, in.n * in.group() * d * 4, [&](int64_t begin, int64_t end) {
     for (int64_t at = begin; at < end; ++at) {
       const int64_t e = at / in.kv_heads, kv_head = at % in.kv_heads;
       const AttentionExtra& extra = in.extras[e];
@@ -116,20 +117,8 @@ void SumExtras(const AttentionInput& in, const AttentionBackwardInput& back, con
         std::fill(dk + row * stride, dk + row * stride + d, 0.0f);
         std::fill(dv + row * stride, dv + row * stride + d, 0.0f);
       }
-      for (int64_t i = 0; i < in.n; ++i) {
-        float* dk_row = dk + extra.rows[i] * stride;
-        float* dv_row = dv + extra.rows[i] * stride;
-        for (int64_t head = kv_head * group; head < (kv_head + 1) * group; ++head) {
-          const int64_t weight = (e * in.n + i) * in.heads + head;
-          const float p_weight = p.data<float>()[weight], ds_weight = ds.data<float>()[weight];
-          const float* q = in.q + i * in.q_stride + head * d;
-          const float* dout = back.dout + i * back.dout_stride + head * d;
-          for (int64_t c = 0; c < d; ++c) {
-            dk_row[c] += ds_weight * q[c];
-            dv_row[c] += p_weight * dout[c];
-          }
-        }
-      }
+      const int64_t weights = e * in.n * in.heads;
+      add_extra(in, back, extra.rows, kv_head, p.data<float>() + weights, ds.data<float>() + weights, dk, dv);
     }
   });
 }

@@ -1,7 +1,12 @@
 #include "cpu/attention_blocks.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
 
 #include "core/parallel.h"
 #include "cpu/simd.h"
@@ -15,9 +20,22 @@ int64_t BlockQueries(const AttentionInput& in) { return std::max<int64_t>(1, kBl
 int64_t BlockRows(const AttentionInput& in) { return RoundUp(BlockQueries(in) * in.group(), kMaxLanes); }
 
 // x [n] in bfloat16.
-EYAS_SIMD_CLONES void Round(const float* x, int64_t n, bfloat16* out) {
+#if defined(__x86_64__)
+// Products round only where the processor has these instructions, and it rounds the other operand with them.
+__attribute__((target("avx512f,avx512bf16"))) void Round(const float* x, int64_t n, bfloat16* out) {
+  constexpr int64_t kLanes = 16;
+  int64_t c = 0;
+  for (; c + kLanes <= n; c += kLanes) {
+    const __m256bh rounded = _mm512_cvtneps_pbh(_mm512_loadu_ps(x + c));
+    std::memcpy(out + c, &rounded, sizeof(rounded));
+  }
+  for (; c < n; ++c) out[c] = ToBFloat16(x[c]);
+}
+#else
+void Round(const float* x, int64_t n, bfloat16* out) {
   for (int64_t c = 0; c < n; ++c) out[c] = ToBFloat16(x[c]);
 }
+#endif
 
 // Words whose low halves are `low` and whose high halves are `high`, or zero without it.
 EYAS_SIMD_CLONES void PairRows(const bfloat16* low, const bfloat16* high, int64_t n, uint32_t* out) {

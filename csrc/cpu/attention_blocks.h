@@ -81,6 +81,10 @@ struct AttentionKernels {
   BlockKernels blocks;
   // With bfloat16 products; the same as `blocks` where the processor has none.
   BlockKernels rounded_blocks;
+  // Adds the gradients of an extra's keys and values for one key-value head: probabilities p and gradients ds
+  // [n, heads] of the extra, dk and dv the head's features in its rows.
+  void (*add_extra)(const AttentionInput& input, const AttentionBackwardInput& backward, const int32_t* rows,
+                    int64_t kv_head, const float* p, const float* ds, float* dk, float* dv);
   // Queries first ≤ i < last of one key-value head.
   void (*decode)(const AttentionInput& input, const AttentionOutput& output, int64_t kv_head, int64_t first,
                  int64_t last, float* scratch);

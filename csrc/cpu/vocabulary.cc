@@ -35,6 +35,10 @@ EYAS_SIMD_CLONES void UpdateRow(const float* x, int64_t n, int64_t first, float*
   }
 }
 
+EYAS_SIMD_CLONES void TakeRow(const float* x, const int32_t* columns, int64_t count, float* out) {
+  for (int64_t j = 0; j < count; ++j) out[j] = x[columns[j]];
+}
+
 EYAS_SIMD_CLONES void SoftmaxRow(float* x, int64_t n) {
   const float largest = Largest(x, n);
   float total = 0.0f;
@@ -79,6 +83,12 @@ void UpdateArgmax(const float* x, int64_t rows, int64_t columns, int64_t first, 
     for (int64_t i = begin; i < end; ++i) {
       UpdateRow(x + i * columns, columns, first, state.value + i, state.index + i);
     }
+  });
+}
+
+void TakeColumns(const FloatRows& x, const int32_t* columns, int64_t count, float* out, int64_t stride) {
+  ParallelFor(x.rows, 2 * count, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) TakeRow(x.data + i * x.stride, columns, count, out + i * stride);
   });
 }
 

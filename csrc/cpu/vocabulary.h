@@ -17,6 +17,15 @@ struct ArgmaxState {
 // Goes on with columns first ≤ j < first + columns of each row; x [rows, columns].
 void UpdateArgmax(const float* x, int64_t rows, int64_t columns, int64_t first, const ArgmaxState& state);
 
+struct FloatRows {
+  const float* data;
+  int64_t rows;
+  int64_t stride;
+};
+
+// out[i][j] = x[i][columns[j]]; rows of out are `stride` elements apart.
+void TakeColumns(const FloatRows& x, const int32_t* columns, int64_t count, float* out, int64_t stride);
+
 // Softmax of each row, in place.
 void SoftmaxInPlace(float* x, int64_t rows, int64_t columns);
 

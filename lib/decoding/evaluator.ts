@@ -3,8 +3,7 @@ import { disposeInputs, draftInputs } from '../draft/inputs.js';
 import type { LoadedDraft } from '../draft/load.js';
 import { simulatedAcceptLength, sumMetrics, trainingTimeTest, type StepMetrics } from '../draft/ttt.js';
 import type { ConversationRecord, Modality, Processor, Sample, Target } from '../models/target.js';
-import { dispose, finish, keep } from '../tensor.js';
-import { teacherHead } from '../training/trainer.js';
+import { finish } from '../tensor.js';
 import type { JobContext } from '../worker/job.js';
 import type { AcceptanceReport, EvaluateResult, JobEvent } from '../worker/jobs.js';
 import { DraftDecoder } from './draft-decoder.js';
@@ -77,26 +76,21 @@ export class Evaluator {
     const mismatches: string[] = [];
     const seconds = { target: 0, speculative: 0 };
     const simulated: StepMetrics[][] = [];
-    const head = keep(teacherHead(this.target, this.loaded.vocabulary));
-    try {
-      for (const [index, record] of records.entries()) {
-        for (const prompt of promptsOf(record)) {
-          context.throwIfStopped();
-          const sample = await this.processor.process(prompt, { addGenerationPrompt: true });
-          const plain = generateGreedy(this.target, sample, this.options);
-          const fast = this.#speculate(sample);
-          if (plain.ids.join() !== fast.ids.join()) mismatches.push(prompt.id);
-          seconds.target += plain.decodeSeconds;
-          seconds.speculative += fast.decodeSeconds;
-          const { modality } = sample;
-          if (!byModality.has(modality)) byModality.set(modality, new Tally(chainLength));
-          for (const tally of [total, byModality.get(modality)!]) tally.add(fast);
-          simulated.push(this.#replay(answered(sample, plain), head));
-        }
-        context.emit({ type: 'count', phase: 'decoded', done: index + 1, total: records.length });
+    for (const [index, record] of records.entries()) {
+      for (const prompt of promptsOf(record)) {
+        context.throwIfStopped();
+        const sample = await this.processor.process(prompt, { addGenerationPrompt: true });
+        const plain = generateGreedy(this.target, sample, this.options);
+        const fast = this.#speculate(sample);
+        if (plain.ids.join() !== fast.ids.join()) mismatches.push(prompt.id);
+        seconds.target += plain.decodeSeconds;
+        seconds.speculative += fast.decodeSeconds;
+        const { modality } = sample;
+        if (!byModality.has(modality)) byModality.set(modality, new Tally(chainLength));
+        for (const tally of [total, byModality.get(modality)!]) tally.add(fast);
+        simulated.push(this.#replay(answered(sample, plain)));
       }
-    } finally {
-      dispose(head);
+      context.emit({ type: 'count', phase: 'decoded', done: index + 1, total: records.length });
     }
     const report = total.report();
     const decoded = report.tokens - report.records;
@@ -121,7 +115,7 @@ export class Evaluator {
   }
 
   /** Training-time test over an answer of the target's own. */
-  #replay(sample: Sample, head: ReturnType<typeof teacherHead>): StepMetrics[] {
+  #replay(sample: Sample): StepMetrics[] {
     const { vocabulary, contract } = this.loaded;
     const inputs = draftInputs(this.target, [sample], vocabulary, {
       steps: this.options.chainLength,
@@ -131,7 +125,7 @@ export class Evaluator {
     });
     try {
       const { embedTokens } = this.target;
-      const context = { draft: this.#draft, vocabulary, embedTokens, teacherHead: head };
+      const context = { draft: this.#draft, vocabulary, embedTokens };
       return finish(trainingTimeTest(context, inputs));
     } finally {
       disposeInputs(inputs);

@@ -11,8 +11,8 @@ export interface DraftInputs {
   plan: RowPlan;
   /** [|prefix|, aux·H]: aux hidden states at the prefix slots. */
   features: Tensor;
-  /** [R, H]: last hidden states at the teacher rows. */
-  teacherStates: Tensor;
+  /** [R, Vd]: the target's distribution over the draft vocabulary at the teacher rows. */
+  teacher: Tensor;
   /** [R]: target ids that the target chooses there. */
   teacherChoices: Int32Array;
   /** [N, H]: merged input embeddings, where the contract asks for them and there are media. */
@@ -41,11 +41,16 @@ export function draftInputs(
       deepstack: contract.deepstack,
       inputEmbeddings: merged,
     });
-    const teacherStates = ops.gatherRows(states.lastHiddenStates, indexTensor(candidates.teacher));
+    const last = ops.gatherRows(states.lastHiddenStates, indexTensor(candidates.teacher));
+    const { argmax, probabilities } = ops.linearTeacher(
+      last,
+      target.lmHead,
+      indexTensor(vocabulary.targetIds),
+    );
     return {
       features: ops.gatherRows(states.auxHiddenStates, indexTensor(candidates.prefix)),
-      teacherStates,
-      choices: toInts(ops.linearArgmax(teacherStates, target.lmHead)),
+      teacher: probabilities,
+      choices: toInts(argmax),
       ...(merged && { mergedEmbeddings: states.inputEmbeddings! }),
     };
   });
@@ -55,7 +60,7 @@ export function draftInputs(
 }
 
 export function disposeInputs(inputs: DraftInputs): void {
-  dispose([inputs.features, inputs.teacherStates, inputs.mergedEmbeddings]);
+  dispose([inputs.features, inputs.teacher, inputs.mergedEmbeddings]);
 }
 
 /** int32 tensor of row numbers. */

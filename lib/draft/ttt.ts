@@ -23,8 +23,6 @@ export interface TttContext {
   vocabulary: DraftVocabulary;
   /** [V, H] of the target, frozen. */
   embedTokens: Tensor;
-  /** [Vd, H]: the target's lm_head at the draft vocabulary. */
-  teacherHead: Tensor;
 }
 
 /**
@@ -144,7 +142,7 @@ function headLosses(
   const { losses, argmax } = tape.linearSoftCrossEntropy(
     draft.finalNorm(tape, tape.catRows(head.map((rows) => rows.hidden))),
     draft.lmHead.weight,
-    ops.linearSoftmax(inputs.teacherStates, context.teacherHead),
+    inputs.teacher,
     indexTensor(teacherRows),
     tensor(scales, [total]),
   );

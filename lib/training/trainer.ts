@@ -9,18 +9,7 @@ import {
 } from '../draft/ttt.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
 import type { Sample, Target } from '../models/target.js';
-import {
-  cast,
-  dispose,
-  finish,
-  finishInTurns,
-  keep,
-  ops,
-  scope,
-  tensor,
-  type Pieces,
-  type Tensor,
-} from '../tensor.js';
+import { finish, finishInTurns, type Pieces } from '../tensor.js';
 import { AdamW, type AdamWConfig } from './optimizer.js';
 
 export interface TrainerOptions extends InputRules {
@@ -69,12 +58,7 @@ export class Eagle3Trainer {
     readonly options: TrainerOptions,
   ) {
     this.optimizer = new AdamW(draft.parameters, options.optimizer);
-    this.#context = {
-      draft,
-      vocabulary,
-      embedTokens: target.embedTokens,
-      teacherHead: keep(teacherHead(target, vocabulary)),
-    };
+    this.#context = { draft, vocabulary, embedTokens: target.embedTokens };
   }
 
   /**
@@ -129,7 +113,6 @@ export class Eagle3Trainer {
 
   dispose(): void {
     this.optimizer.dispose();
-    dispose(this.#context.teacherHead);
   }
 
   #inputs(samples: readonly Sample[]): DraftInputs {
@@ -157,12 +140,4 @@ export class Eagle3Trainer {
       supervised: steps[0]!.candidates,
     };
   }
-}
-
-/** [Vd, H]: rows of the target's lm_head that the draft vocabulary names, in the target's element type. */
-export function teacherHead(target: Target, vocabulary: DraftVocabulary): Tensor {
-  return scope(() => {
-    const rows = ops.gatherRows(target.lmHead, tensor(vocabulary.targetIds, [vocabulary.size]));
-    return target.lmHead.dtype === 'bfloat16' ? cast(rows, 'bfloat16') : rows;
-  });
 }

@@ -117,22 +117,58 @@ describe('linearArgmax', () => {
   });
 });
 
-describe('linearSoftmax', () => {
-  it.each(linearCases)('equals the softmax of the product: $shape, $dtype', ({ shape, dtype }) => {
+describe('linearTeacher', () => {
+  it.each(linearCases)('equals argmax and softmax of the product: $shape, $dtype', ({ shape, dtype }) => {
     scope(() => {
       const { x, weight, logits } = linear(shape, dtype, 3);
-      const out = ops.linearSoftmax(x, weight);
-      expect(out.shape).toEqual([shape[0], shape[2]]);
-      const expected = rowsOf(logits, shape[2]).flatMap((row) => Array.from(softmaxReference(row)));
-      expectClose(toFloats(out), expected, 1e-5, 'probabilities');
+      const [rows, , vocabulary] = shape;
+      const draws = new Draws(4);
+      const all = Array.from({ length: vocabulary }, (_, v) => v);
+      for (const columns of [all, [vocabulary - 1], all.filter((v) => v > 0 && draws.uniform() < 0.3)]) {
+        if (columns.length === 0) continue;
+        const ids = tensor(Int32Array.from(columns), [columns.length]);
+        const { argmax, probabilities } = ops.linearTeacher(x, weight, ids);
+        expect(toInts(argmax)).toEqual(toInts(ops.linearArgmax(x, weight)));
+        expect(probabilities.shape).toEqual([rows, columns.length]);
+        const expected = rowsOf(logits, vocabulary).flatMap((row) =>
+          Array.from(softmaxReference(Float64Array.from(columns, (v) => row[v]!))),
+        );
+        expectClose(toFloats(probabilities), expected, 1e-5, 'probabilities');
+      }
     });
   });
 
   it('is stable for logits of any size', () => {
     scope(() => {
       const weight = tensor(Float32Array.of(1, -1, 2), [3, 1]);
-      const out = toFloats(ops.linearSoftmax(tensor(Float32Array.of(1e4, -1e4), [2, 1]), weight));
-      expect(Array.from(out)).toEqual([0, 0, 1, 0, 1, 0]);
+      const x = tensor(Float32Array.of(1e4, -1e4), [2, 1]);
+      const { probabilities } = ops.linearTeacher(x, weight, tensor(Int32Array.of(0, 1, 2), [3]));
+      expect(Array.from(toFloats(probabilities))).toEqual([0, 0, 1, 0, 1, 0]);
+    });
+  });
+
+  it('is empty without rows', () => {
+    scope(() => {
+      const weight = ops.zeros([5, 8], 'float32');
+      const { argmax, probabilities } = ops.linearTeacher(
+        ops.zeros([0, 8], 'float32'),
+        weight,
+        tensor(Int32Array.of(1, 3), [2]),
+      );
+      expect([argmax.shape, probabilities.shape]).toEqual([[0], [0, 2]]);
+    });
+  });
+
+  it.each([
+    [[], 'expected at least one of columns, received int32 [0]'],
+    [[2, 2], 'expected ascending columns below 5 for columns[1], received 2'],
+    [[0, 5], 'expected ascending columns below 5 for columns[1], received 5'],
+    [[-1], 'expected ascending columns below 5 for columns[0], received -1'],
+  ])('refuses columns %j', (columns, message) => {
+    scope(() => {
+      const ids = tensor(Int32Array.from(columns), [columns.length]);
+      const [x, weight] = [ops.zeros([2, 8], 'float32'), ops.zeros([5, 8], 'float32')];
+      expect(() => ops.linearTeacher(x, weight, ids)).toThrow(new TypeError(`[linearTeacher] ${message}`));
     });
   });
 });
@@ -376,8 +412,8 @@ describe('linearSoftCrossEntropy', () => {
     ],
     [
       'empty vocabulary',
-      () => ops.linearSoftmax(ops.zeros([2, 8], 'float32'), ops.zeros([0, 8], 'float32')),
-      /\[linearSoftmax\] expected a vocabulary in weight, received float32 \[0,8\]/,
+      () => ops.linearArgmax(ops.zeros([2, 8], 'float32'), ops.zeros([0, 8], 'float32')),
+      /\[linearArgmax\] expected a vocabulary in weight, received float32 \[0,8\]/,
     ],
     [
       'teacher',
