@@ -2,8 +2,8 @@
 
 #include "binding/args.h"
 #include "binding/modules.h"
-#include "core/allocator.h"
 #include "core/check.h"
+#include "core/cuda.h"
 #include "core/ops.h"
 #include "core/parallel.h"
 #include "core/runtime.h"
@@ -57,25 +57,28 @@ Napi::Value FromData(const Napi::CallbackInfo& info) {
   const Args args("fromData", info);
   const DType dtype = args.DType(1, "dtype");
   const Tensor source = FromArray(args, args.Shape(2, "shape"), info[0]);
-  return TensorWrap::Wrap(info.Env(), source.dtype() == dtype ? source : Cast(source, dtype));
+  const Tensor tensor = source.dtype() == dtype ? source : Cast(source, dtype);
+  return TensorWrap::Wrap(info.Env(), ToDevice(tensor, TensorWrap::DefaultDevice(info.Env())));
 }
 
 // zeros(shape: number[], dtype: DType): NativeTensor
 Napi::Value Zeros(const Napi::CallbackInfo& info) {
   const Args args("zeros", info);
-  return TensorWrap::Wrap(info.Env(), Tensor::Zeros(args.Shape(0, "shape"), args.DType(1, "dtype")));
+  return TensorWrap::Wrap(info.Env(), Tensor::Zeros(args.Shape(0, "shape"), args.DType(1, "dtype"),
+                                                    TensorWrap::DefaultDevice(info.Env())));
 }
 
 // randomNormal(shape: number[], std: number, seed: bigint): NativeTensor
 Napi::Value RandomNormal(const Napi::CallbackInfo& info) {
   const Args args("randomNormal", info);
   return TensorWrap::Wrap(
-      info.Env(), eyas::RandomNormal(args.Shape(0, "shape"), args.Number(1, "std"), args.Uint64(2, "seed")));
+      info.Env(), eyas::RandomNormal(args.Shape(0, "shape"), args.Number(1, "std"), args.Uint64(2, "seed"),
+                                     TensorWrap::DefaultDevice(info.Env())));
 }
 
 // memory(): MemoryStats
 Napi::Value Memory(const Napi::CallbackInfo& info) {
-  const MemoryStats stats = GetMemoryStats();
+  const MemoryStats stats = BackendOf(TensorWrap::DefaultDevice(info.Env())).Memory();
   Napi::Object out = Napi::Object::New(info.Env());
   out.Set("liveBytes", ToNumber(info.Env(), stats.live_bytes));
   out.Set("peakBytes", ToNumber(info.Env(), stats.peak_bytes));
@@ -85,7 +88,7 @@ Napi::Value Memory(const Napi::CallbackInfo& info) {
 
 // resetPeakMemory(): void
 Napi::Value ResetPeak(const Napi::CallbackInfo& info) {
-  ResetPeakMemory();
+  BackendOf(TensorWrap::DefaultDevice(info.Env())).ResetPeak();
   return info.Env().Undefined();
 }
 
@@ -95,6 +98,41 @@ Napi::Value SetThreadCount(const Napi::CallbackInfo& info) {
   if (count < 1 || count > 1024) Fail("setThreads", "1 to 1024 for count", std::to_string(count));
   SetThreads(static_cast<int>(count));
   return info.Env().Undefined();
+}
+
+// setDevice(device: 'cpu' | 'cuda' | `cuda:${number}`): void
+Napi::Value SetDevice(const Napi::CallbackInfo& info) {
+  const std::string name = Args("setDevice", info).Text(0, "device");
+  Device device = Device::kCpu;
+  if (name != "cpu") {
+    const std::string digits = name == "cuda" ? "0" : name.rfind("cuda:", 0) == 0 ? name.substr(5) : "";
+    if (digits.empty() || digits.size() > 3 || digits.find_first_not_of("0123456789") != std::string::npos) {
+      Fail("setDevice", "cpu, cuda or cuda:N", "'" + name + "'");
+    }
+    OpenCuda(std::stoi(digits));
+    device = Device::kCuda;
+  }
+  TensorWrap::SetDefaultDevice(info.Env(), device);
+  return info.Env().Undefined();
+}
+
+// cudaDevices(): { devices: CudaDevice[], reason?: string }
+Napi::Value Devices(const Napi::CallbackInfo& info) {
+  std::string reason;
+  const std::vector<CudaDevice> devices = CudaDevices(&reason);
+  Napi::Array list = Napi::Array::New(info.Env(), devices.size());
+  for (size_t i = 0; i < devices.size(); ++i) {
+    Napi::Object device = Napi::Object::New(info.Env());
+    device.Set("name", devices[i].name);
+    device.Set("computeCapability",
+               std::to_string(devices[i].major) + "." + std::to_string(devices[i].minor));
+    device.Set("bytes", ToNumber(info.Env(), devices[i].bytes));
+    list.Set(static_cast<uint32_t>(i), device);
+  }
+  Napi::Object out = Napi::Object::New(info.Env());
+  out.Set("devices", list);
+  if (devices.empty()) out.Set("reason", reason);
+  return out;
 }
 
 // info(): NativeInfo
@@ -113,9 +151,10 @@ Napi::Value Info(const Napi::CallbackInfo& info) {
 // NativeTensor
 Napi::Value Read(const Napi::CallbackInfo& info) {
   const Args args("readTensor", info);
-  return TensorWrap::Wrap(info.Env(),
-                          ReadTensor(args.Text(0, "path"), args.Int(1, "byteOffset"), args.Shape(2, "shape"),
-                                     args.Text(3, "fileDtype"), args.DType(4, "dtype")));
+  return TensorWrap::Wrap(
+      info.Env(),
+      ReadTensor(args.Text(0, "path"), args.Int(1, "byteOffset"), args.Shape(2, "shape"),
+                 args.Text(3, "fileDtype"), args.DType(4, "dtype"), TensorWrap::DefaultDevice(info.Env())));
 }
 
 // writeTensor(fd: number, byteOffset: number, tensor: NativeTensor): number
@@ -134,6 +173,8 @@ void InitTensor(Napi::Env, Napi::Object exports) {
   Export<Memory>(exports, "memory");
   Export<ResetPeak>(exports, "resetPeakMemory");
   Export<SetThreadCount>(exports, "setThreads");
+  Export<SetDevice>(exports, "setDevice");
+  Export<Devices>(exports, "cudaDevices");
   Export<Info>(exports, "info");
   Export<Read>(exports, "readTensor");
   Export<Write>(exports, "writeTensor");

@@ -26,6 +26,7 @@ struct AddonData {
   Napi::FunctionReference tensor_class;
   // Hands the tensor to the constructor; JavaScript cannot set it, so `new NativeTensor()` fails there.
   Tensor pending;
+  Device device = Device::kCpu;
   // The handles of this environment. A wrapped pointer that is not here belongs to another addon.
   std::unordered_set<const void*> handles;
 };
@@ -34,7 +35,7 @@ AddonData* Data(Napi::Env env) { return env.GetInstanceData<AddonData>(); }
 
 template <typename T>
 Napi::Value CopyToArray(Napi::Env env, const Tensor& tensor) {
-  const Tensor source = Contiguous(tensor);
+  const Tensor source = Contiguous(ToDevice(tensor, Device::kCpu));
   auto array = Napi::TypedArrayOf<T>::New(env, static_cast<size_t>(source.size()));
   if (source.size() > 0) std::memcpy(array.Data(), source.raw(), source.bytes());
   return array;
@@ -50,6 +51,7 @@ void TensorWrap::Init(Napi::Env env, Napi::Object exports) {
       {
           InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Shape>>("shape"),
           InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DTypeOfTensor>>("dtype"),
+          InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::DeviceOfTensor>>("device"),
           InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Size>>("size"),
           InstanceAccessor<&TensorWrap::Guarded<&TensorWrap::Disposed>>("disposed"),
           InstanceMethod<&TensorWrap::Guarded<&TensorWrap::Narrow>>("narrow", kMethod),
@@ -87,6 +89,10 @@ TensorWrap* TensorWrap::From(const Napi::Value& value) {
   return Data(value.Env())->handles.count(wrapped) > 0 ? static_cast<TensorWrap*>(wrapped) : nullptr;
 }
 
+Device TensorWrap::DefaultDevice(Napi::Env env) { return Data(env)->device; }
+
+void TensorWrap::SetDefaultDevice(Napi::Env env, Device device) { Data(env)->device = device; }
+
 int64_t TensorWrap::LiveCount() { return live_handles.load(); }
 
 TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<TensorWrap>(info) {
@@ -100,7 +106,9 @@ TensorWrap::TensorWrap(const Napi::CallbackInfo& info) : Napi::ObjectWrap<Tensor
   shape_ = tensor_.shape();
   data->handles.insert(this);
   live_handles.fetch_add(1);
-  if (tensor_.UniqueStorage() && tensor_.storage_bytes() >= kReportedBytes) {
+  // The collector knows of the host's memory.
+  if (tensor_.device() == Device::kCpu && tensor_.UniqueStorage() &&
+      tensor_.storage_bytes() >= kReportedBytes) {
     reported_bytes_ = static_cast<int64_t>(tensor_.storage_bytes() / kReportedShare);
     Napi::MemoryManagement::AdjustExternalMemory(info.Env(), reported_bytes_);
   }
@@ -144,6 +152,11 @@ Napi::Value TensorWrap::Shape(const Napi::CallbackInfo& info) {
 // readonly dtype: DType
 Napi::Value TensorWrap::DTypeOfTensor(const Napi::CallbackInfo& info) {
   return Napi::String::New(info.Env(), DTypeName(dtype_));
+}
+
+// readonly device: 'cpu' | 'cuda'
+Napi::Value TensorWrap::DeviceOfTensor(const Napi::CallbackInfo& info) {
+  return Napi::String::New(info.Env(), DeviceName(Live("device").device()));
 }
 
 // readonly size: number

@@ -21,6 +21,9 @@ class TensorWrap : public Napi::ObjectWrap<TensorWrap> {
   static Napi::Value Result(Napi::Env env, const Tensor& out, Tensor result);
   // The handle behind a value, or nullptr for any other value, objects of other addons included.
   static TensorWrap* From(const Napi::Value& value);
+  // Where the tensors of this environment are made.
+  static Device DefaultDevice(Napi::Env env);
+  static void SetDefaultDevice(Napi::Env env, Device device);
   // Handles that are neither disposed nor collected, in the whole process.
   static int64_t LiveCount();
 
@@ -35,6 +38,7 @@ class TensorWrap : public Napi::ObjectWrap<TensorWrap> {
  private:
   Napi::Value Shape(const Napi::CallbackInfo& info);
   Napi::Value DTypeOfTensor(const Napi::CallbackInfo& info);
+  Napi::Value DeviceOfTensor(const Napi::CallbackInfo& info);
   Napi::Value Size(const Napi::CallbackInfo& info);
   Napi::Value Disposed(const Napi::CallbackInfo& info);
   Napi::Value Narrow(const Napi::CallbackInfo& info);

@@ -28,9 +28,9 @@ Napi::Value LinearTeacherOp(const Napi::CallbackInfo& info) {
 }
 
 // The gradient's factor of each row, given as one number or a tensor; absent where there is none.
-Tensor ScalesArgument(const Args& args, size_t index, int64_t n) {
+Tensor ScalesArgument(const Args& args, size_t index, const Tensor& rows) {
   if (!args.IsNumber(index)) return args.OptionalTensor(index, "scale");
-  const Tensor scales({n}, DType::kFloat32);
+  const Tensor scales({rows.size()}, DType::kFloat32, rows.device());
   Fill(scales, args.Number(index, "scale"));
   return scales;
 }
@@ -41,11 +41,21 @@ Napi::Value LinearSoftCrossEntropyOp(const Napi::CallbackInfo& info) {
   const Tensor teacher_rows = args.Tensor(3, "teacherRows");
   const SoftCrossEntropyResult result =
       LinearSoftCrossEntropy({args.Tensor(0, "x"), args.Tensor(1, "weight"), args.Tensor(2, "teacher"),
-                              teacher_rows, ScalesArgument(args, 4, teacher_rows.size()),
+                              teacher_rows, ScalesArgument(args, 4, teacher_rows),
                               args.OptionalTensor(5, "dweight"), args.Bool(6, "accumulate", true)});
   Napi::Object record = Record(info.Env(), {{"argmax", result.argmax}, {"losses", result.losses}});
   if (result.dx.defined()) record.Set("dx", TensorWrap::Wrap(info.Env(), result.dx));
-  record.Set("loss", result.loss);
+  // Summed when it is asked for: a GPU would have to be waited for.
+  const auto sum = [](const Napi::CallbackInfo& call) -> Napi::Value {
+    return Guard(call.Env(), [&]() -> Napi::Value {
+      const Napi::Value losses = call.This().As<Napi::Object>().Get("losses");
+      const Tensor host = ToDevice(convert::ToTensor("loss", "losses", losses), Device::kCpu);
+      double total = 0;
+      for (int64_t i = 0; i < host.size(); ++i) total += host.data<float>()[i];
+      return Napi::Number::New(call.Env(), total);
+    });
+  };
+  record.DefineProperty(Napi::PropertyDescriptor::Accessor(info.Env(), record, "loss", sum, napi_enumerable));
   return record;
 }
 

@@ -49,9 +49,22 @@ void ExpectApart(const char* op, const Tensor& out, const Tensor& input) {
   if (out.Overlaps(input)) Fail(op, "an out apart from the inputs", "memory of " + input.ToString());
 }
 
+Backend& BackendFor(const char* op, std::initializer_list<const Tensor*> tensors) {
+  const Tensor* first = nullptr;
+  for (const Tensor* tensor : tensors) {
+    if (!tensor->defined()) continue;
+    if (first == nullptr) first = tensor;
+    if (tensor->device() != first->device()) {
+      Fail(op, std::string("all tensors on ") + DeviceName(first->device()),
+           tensor->ToString() + " on " + DeviceName(tensor->device()));
+    }
+  }
+  return BackendOf(first->device());
+}
+
 Tensor FloatsFor(const char* op, const Tensor& out, const Dims& shape,
                  std::initializer_list<const Tensor*> inputs) {
-  if (!out.defined()) return Tensor(shape, DType::kFloat32);
+  if (!out.defined()) return Tensor(shape, DType::kFloat32, (*inputs.begin())->device());
   ExpectDType(op, "out", out, DType::kFloat32);
   ExpectShape(op, "out", out, shape);
   ExpectContiguous(op, "out", out);

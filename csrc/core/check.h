@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <string>
 
+#include "core/backend.h"
 #include "core/tensor.h"
 
 // Argument checks of the ops. All throw std::invalid_argument "[op] expected …, received …".
@@ -21,7 +22,10 @@ void ExpectRank(const char* op, const char* name, const Tensor& tensor, int rank
 void ExpectShape(const char* op, const char* name, const Tensor& tensor, const Dims& shape);
 void ExpectContiguous(const char* op, const char* name, const Tensor& tensor);
 void ExpectApart(const char* op, const Tensor& out, const Tensor& input);
-// A new float32 tensor where `out` is absent, else `out`: contiguous, of that shape, apart from the inputs.
+// The backend of the tensors' device, which must be one; those that are absent do not count.
+Backend& BackendFor(const char* op, std::initializer_list<const Tensor*> tensors);
+// A new float32 tensor on the inputs' device where `out` is absent, else `out`: contiguous, of that shape,
+// apart from the inputs.
 Tensor FloatsFor(const char* op, const Tensor& out, const Dims& shape,
                  std::initializer_list<const Tensor*> inputs);
 

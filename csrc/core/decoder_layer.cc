@@ -91,6 +91,9 @@ DecoderLayer::DecoderLayer(const char* op, const LayerConfig& config, const Laye
                            int64_t input_width)
     : config_(config), weights_(weights) {
   LayerWeights& w = weights_;
+  if (w.qkv.device() != Device::kCpu) Fail(op, "weights on the cpu", w.qkv.ToString());
+  BackendFor(op, {&w.qkv, &w.input_norm, &w.qkv_bias, &w.query_norm, &w.key_norm, &w.output, &w.output_bias,
+                  &w.post_norm, &w.gate_up, &w.gate_up_bias, &w.down, &w.down_bias, &w.router});
   const int64_t h = config.hidden_size, d = config.head_dim, rows = (config.heads + 2 * config.kv_heads) * d;
   ExpectMatrix(op, "qkv", w.qkv, {rows, input_width});
   ExpectMatrix(op, "output", w.output, {h, config.heads * d});
@@ -119,6 +122,7 @@ DecoderLayer::DecoderLayer(const char* op, const LayerConfig& config, const Laye
 
 void DecoderLayer::Check(const char* op, const StepRows& rows, const LayerCache& cache) const {
   const Tensor &cos = rows.tables.cos, &sin = rows.tables.sin;
+  BackendFor(op, {&weights_.qkv, &cos, &sin, &cache.keys, &cache.values});
   ExpectRank(op, "cos", cos, 2);
   ExpectRows(op, "cos", cos, {-1, -1});
   ExpectRows(op, "sin", sin, cos.shape());
@@ -152,7 +156,7 @@ void DecoderLayer::Step(const Tensor& input, const Tensor& x, const StepRows& ro
   const int64_t n = rows.count();
   int32_t* end = buffers.end.data<int32_t>();
   for (int64_t i = 0; i < n; ++i) end[i] = static_cast<int32_t>(rows.start + i + 1);
-  cpu::AttentionInput attention;
+  AttentionInput attention;
   attention.q = buffers.rotated.data<float>();
   attention.q_stride = buffers.rotated.stride(0);
   attention.k = cache.keys.data<float>();
@@ -241,6 +245,7 @@ void DecoderLayers::Step(const Tensor& x, const StepRows& rows, const std::vecto
   if (n < 1 || n > kMostStepRows) {
     Fail(kOp, "cos of 1 to " + std::to_string(kMostStepRows) + " rows", rows.tables.cos.ToString());
   }
+  BackendFor(kOp, {&rows.tables.cos, &x, &aux});
   ExpectRows(kOp, "x", x, {n, h});
   if (static_cast<int64_t>(caches.size()) != layers) {
     Fail(kOp, "keys and values of " + std::to_string(layers) + " layers", std::to_string(caches.size()));

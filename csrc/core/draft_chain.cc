@@ -42,6 +42,8 @@ DraftChain::DraftChain(const LayerConfig& config, const DraftWeights& weights)
     : config_(config), weights_(weights), layer_(kMake, config, weights.layer, 2 * config.hidden_size) {
   const int64_t h = config.hidden_size;
   DraftWeights& w = weights_;
+  BackendFor(kMake, {&w.layer.qkv, &w.fc, &w.input_norm, &w.hidden_norm, &w.norm, &w.lm_head, &w.embed_tokens,
+                     &w.target_ids});
   ExpectMatrix("fc", w.fc, {h, -1});
   ExpectMatrix("lmHead", w.lm_head, {-1, h});
   ExpectMatrix("embedTokens", w.embed_tokens, {-1, h});
@@ -69,6 +71,7 @@ void DraftChain::WriteInput(const float* embedding, const float* hidden, float* 
 std::vector<int32_t> DraftChain::Propose(const Tensor& features, const Tensor& embeddings,
                                          const StepRows& rows, const LayerCache& cache, int64_t count) {
   const int64_t h = config_.hidden_size, n = features.rank() == 2 ? features.dim(0) : 0;
+  BackendFor(kPropose, {&weights_.fc, &features, &embeddings});
   ExpectFloats("features", features, {-1, weights_.fc.dim(1)});
   if (n < 1) Fail(kPropose, "at least one row of features", features.ToString());
   ExpectFloats("embeddings", embeddings, {n, h});

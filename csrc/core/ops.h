@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/backend.h"
 #include "core/tensor.h"
 
 // The operations of lib/native.ts on tensors, products and row-wise functions; attention, vocabulary and
@@ -20,10 +21,15 @@ namespace eyas {
 Tensor Cast(const Tensor& tensor, DType dtype);
 // The tensor itself if it is contiguous.
 Tensor Contiguous(const Tensor& tensor);
+// The tensor itself if it is there; otherwise a contiguous copy.
+Tensor ToDevice(const Tensor& tensor, Device device);
+// The elements of an int32 or int64 vector in the host's memory.
+std::vector<int64_t> HostInts(const Tensor& tensor);
 // Overwrites `destination`, which may be a view, converting the element type. Shapes must be equal.
+// The source may be on another device.
 void Copy(const Tensor& source, const Tensor& destination);
 void Fill(const Tensor& tensor, double value);
-Tensor RandomNormal(const Dims& shape, double std, uint64_t seed);
+Tensor RandomNormal(const Dims& shape, double std, uint64_t seed, Device device = Device::kCpu);
 
 // ---- products (ops_matmul.cc)
 struct MatmulArgs {
@@ -56,7 +62,6 @@ void ScatterAddRows(const Tensor& destination, const Tensor& ids, const Tensor& 
 Tensor Concatenate(const std::vector<Tensor>& tensors, int64_t dim);
 
 // ---- elementwise, float32 (ops_elementwise.cc)
-enum class Activation { kSilu, kGelu, kGeluTanh, kQuickGelu };
 // By its name in lib/native.ts; `name` is the argument's, for the error.
 Activation ParseActivation(const char* op, const char* name, const std::string& kind);
 Tensor Add(const Tensor& a, const Tensor& b);

@@ -1,6 +1,5 @@
 #include "core/check.h"
 #include "core/ops.h"
-#include "cpu/elementwise.h"
 
 namespace eyas {
 
@@ -19,7 +18,7 @@ int64_t RowStride(Tensor* tensor) {
   return tensor->rank() == 0 ? 1 : tensor->dim(-1);
 }
 
-cpu::GatedRows MakeGatedRows(const char* op, Tensor* gate, Tensor* up) {
+GatedRows MakeGatedRows(const char* op, Tensor* gate, Tensor* up) {
   ExpectDType(op, "gate", *gate, DType::kFloat32);
   ExpectSameFloats(op, *gate, "up", *up);
   const int64_t gate_stride = RowStride(gate);
@@ -42,10 +41,11 @@ Activation ParseActivation(const char* op, const char* name, const std::string& 
 Tensor Add(const Tensor& a, const Tensor& b) {
   ExpectDType("add", "a", a, DType::kFloat32);
   ExpectSameFloats("add", a, "b", b);
+  Backend& backend = BackendFor("add", {&a, &b});
   const Tensor left = Contiguous(a);
   const Tensor right = Contiguous(b);
-  Tensor out(a.shape(), DType::kFloat32);
-  cpu::Add(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+  Tensor out(a.shape(), DType::kFloat32, a.device());
+  backend.Add(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
   return out;
 }
 
@@ -53,15 +53,16 @@ void AddInPlace(const Tensor& a, const Tensor& b, double alpha) {
   ExpectDType("addInPlace", "a", a, DType::kFloat32);
   ExpectContiguous("addInPlace", "a", a);
   ExpectSameFloats("addInPlace", a, "b", b);
+  Backend& backend = BackendFor("addInPlace", {&a, &b});
   const bool shifted = b.Overlaps(a) && b.raw() != a.raw();
   const Tensor source = shifted ? Cast(b, DType::kFloat32) : Contiguous(b);
-  cpu::AddScaled(a.data<float>(), source.data<float>(), static_cast<float>(alpha), a.size());
+  backend.AddScaled(a.data<float>(), source.data<float>(), static_cast<float>(alpha), a.size());
 }
 
 void ScaleInPlace(const Tensor& a, double factor) {
   ExpectDType("scaleInPlace", "a", a, DType::kFloat32);
   ExpectContiguous("scaleInPlace", "a", a);
-  cpu::Scale(a.data<float>(), static_cast<float>(factor), a.size());
+  BackendOf(a.device()).Scale(a.data<float>(), static_cast<float>(factor), a.size());
 }
 
 Tensor Multiply(const Tensor& a, const Tensor& b) {
@@ -72,14 +73,15 @@ Tensor Multiply(const Tensor& a, const Tensor& b) {
     const std::string vector = a.rank() > 1 ? " or " + Dims({a.dim(-1)}).ToString() : "";
     Fail("mul", "shape " + a.shape().ToString() + vector + " for b", b.ToString());
   }
+  Backend& backend = BackendFor("mul", {&a, &b});
   const Tensor left = Contiguous(a);
   const Tensor right = Contiguous(b);
-  Tensor out(a.shape(), DType::kFloat32);
+  Tensor out(a.shape(), DType::kFloat32, a.device());
   if (per_feature && b.size() > 0) {
-    cpu::MultiplyRows(left.data<float>(), right.data<float>(), out.data<float>(), out.size() / b.size(),
-                      b.size());
+    backend.MultiplyRows(left.data<float>(), right.data<float>(), out.data<float>(), out.size() / b.size(),
+                         b.size());
   } else {
-    cpu::Multiply(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
+    backend.Multiply(left.data<float>(), right.data<float>(), out.data<float>(), out.size());
   }
   return out;
 }
@@ -87,8 +89,8 @@ Tensor Multiply(const Tensor& a, const Tensor& b) {
 Tensor Activate(const Tensor& x, Activation kind) {
   ExpectDType("activation", "x", x, DType::kFloat32);
   const Tensor source = Contiguous(x);
-  Tensor out(x.shape(), DType::kFloat32);
-  cpu::Activate(source.data<float>(), kind, out.data<float>(), out.size());
+  Tensor out(x.shape(), DType::kFloat32, x.device());
+  BackendOf(x.device()).Activate(source.data<float>(), kind, out.data<float>(), out.size());
   return out;
 }
 
@@ -96,9 +98,9 @@ Tensor GatedActivation(const Tensor& gate_argument, const Tensor& up_argument, A
                        const Tensor& out_argument) {
   Tensor gate = gate_argument;
   Tensor up = up_argument;
-  const cpu::GatedRows rows = MakeGatedRows("gatedActivation", &gate, &up);
+  const GatedRows rows = MakeGatedRows("gatedActivation", &gate, &up);
   Tensor out = FloatsFor("gatedActivation", out_argument, gate.shape(), {&gate_argument, &up_argument});
-  cpu::GatedActivation(rows, kind, out.data<float>());
+  BackendFor("gatedActivation", {&gate, &up, &out}).GatedActivation(rows, kind, out.data<float>());
   return out;
 }
 
@@ -107,7 +109,7 @@ GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argu
                                        const Tensor& out_argument) {
   Tensor gate = gate_argument;
   Tensor up = up_argument;
-  const cpu::GatedRows rows = MakeGatedRows("gatedActivationBackward", &gate, &up);
+  const GatedRows rows = MakeGatedRows("gatedActivationBackward", &gate, &up);
   ExpectSameFloats("gatedActivationBackward", gate, "dy", dy);
   const Tensor upstream = Contiguous(dy);
   GatedGradients out;
@@ -116,10 +118,12 @@ GatedGradients GatedActivationBackward(const Tensor& dy, const Tensor& gate_argu
                                   {&dy, &gate_argument, &up_argument});
     out = {both.Narrow(1, 0, rows.width), both.Narrow(1, rows.width, rows.width)};
   } else {
-    out = {Tensor(gate.shape(), DType::kFloat32), Tensor(gate.shape(), DType::kFloat32)};
+    out = {Tensor(gate.shape(), DType::kFloat32, gate.device()),
+           Tensor(gate.shape(), DType::kFloat32, gate.device())};
   }
   const int64_t stride = out_argument.defined() ? 2 * rows.width : rows.width;
-  cpu::GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(),
+  BackendFor("gatedActivationBackward", {&gate, &up, &upstream, &out.dgate})
+      .GatedActivationBackward(rows, upstream.data<float>(), kind, out.dgate.data<float>(),
                                out.dup.data<float>(), stride);
   return out;
 }

@@ -2,7 +2,6 @@
 
 #include "core/check.h"
 #include "core/ops.h"
-#include "core/runtime.h"
 #include "cpu/gemm.h"
 #include "cpu/gemm_panels.h"
 
@@ -20,8 +19,8 @@ Tensor CastInPlaceOrder(const Tensor& tensor, DType dtype) {
 }
 
 // `out`, or a new tensor without one.
-Tensor ProductFor(const char* op, const Tensor& out, int64_t m, int64_t n) {
-  if (!out.defined()) return Tensor({m, n}, DType::kFloat32);
+Tensor ProductFor(const char* op, const Tensor& out, int64_t m, int64_t n, Device device) {
+  if (!out.defined()) return Tensor({m, n}, DType::kFloat32, device);
   ExpectDType(op, "out", out, DType::kFloat32);
   ExpectShape(op, "out", out, {m, n});
   if (!out.ContiguousFrom(1)) Fail(op, "contiguous rows for out", "strides " + out.strides().ToString());
@@ -58,7 +57,7 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
     ExpectShape(kOp, "panels", args.panels, cpu::PanelShape(k, n, args.panels.dtype()));
     ExpectContiguous(kOp, "panels", args.panels);
   }
-  const Tensor out = ProductFor(kOp, args.out, m, n);
+  const Tensor out = ProductFor(kOp, args.out, m, n, a.device());
   if (out.Overlaps(a)) a = Cast(a, a.dtype());
   if (out.Overlaps(b)) b = Cast(b, b.dtype());
   if (m == 0 || n == 0) return out;
@@ -69,23 +68,19 @@ Tensor Matmul(const Tensor& a_argument, const Tensor& b_argument, const MatmulAr
     }
     return out;
   }
-  const bool few = m <= cpu::kMaxGemmRows;
+  Backend& backend = BackendFor(kOp, {&a, &b, &args.bias, &out, &args.panels});
+  const bool few = a.device() == Device::kCpu && m <= cpu::kMaxGemmRows;
   if (rounded) {
     if (few || !args.panels.defined()) b = CastInPlaceOrder(b, DType::kBFloat16);
     // GemmRows rounds a itself.
     if (!few) a = CastInPlaceOrder(a, DType::kBFloat16);
-    if (!few && !HasBFloat16Gemm()) {
+    if (!few && !backend.MultipliesBFloat16()) {
       a = CastInPlaceOrder(a, DType::kFloat32);
       b = CastInPlaceOrder(b, DType::kFloat32);
     }
   }
-  const cpu::GemmProblem problem = {
-      a, b, args.bias.defined() ? args.bias.data<float>() : nullptr, out, args.accumulate, args.panels};
-  if (few) {
-    cpu::GemmRows(problem);
-  } else {
-    cpu::GemmOneDnn(problem);
-  }
+  backend.Gemm(
+      {a, b, args.bias.defined() ? args.bias.data<float>() : nullptr, out, args.accumulate, args.panels});
   return out;
 }
 
@@ -94,7 +89,9 @@ Tensor MatmulPanels(const Tensor& b, bool transpose_b) {
   ExpectFloating(op, "b", b);
   ExpectRank(op, "b", b, 2);
   const Tensor right = transpose_b ? b.Transpose(0, 1) : b;
-  if (right.size() == 0 || !cpu::GemmReadsPanels(right.dtype())) return Tensor();
+  if (right.size() == 0 || right.device() != Device::kCpu || !cpu::GemmReadsPanels(right.dtype())) {
+    return Tensor();
+  }
   return cpu::PackPanels(right);
 }
 
@@ -109,6 +106,7 @@ Tensor MatmulTransposed(const std::vector<Tensor>& a, const std::vector<Tensor>&
   int64_t k = 0;
   const int64_t m = a[0].dim(-1), n = b[0].dim(-1);
   for (size_t i = 0; i < a.size(); ++i) {
+    BackendFor(op, {&a[0], &a[i], &b[i], &out});
     for (const auto& [name, x, width] : {std::tuple("a", &a[i], m), std::tuple("b", &b[i], n)}) {
       ExpectFloating(op, name, *x);
       ExpectDType(op, name, *x, dtype);
@@ -121,10 +119,19 @@ Tensor MatmulTransposed(const std::vector<Tensor>& a, const std::vector<Tensor>&
   args.out = out;
   args.accumulate = accumulate;
   if (a.size() == 1) return Matmul(a[0], b[0], args);
+  if (a[0].device() != Device::kCpu) {
+    // Each part is added by a product of its own: nothing is put together before.
+    args.out = ProductFor(op, out, m, n, a[0].device());
+    for (size_t i = 0; i < a.size(); ++i) {
+      Matmul(a[i], b[i], args);
+      args.accumulate = true;
+    }
+    return args.out;
+  }
   if (k == 0 || m <= cpu::kMaxGemmRows || !cpu::GemmReadsPanels(dtype)) {
     return Matmul(Concatenate(a, 0), Concatenate(b, 0), args);
   }
-  const Tensor result = ProductFor(op, out, m, n);
+  const Tensor result = ProductFor(op, out, m, n, Device::kCpu);
   cpu::MatrixRows left, right;
   std::vector<Tensor> copies;
   const auto append = [&](const Tensor& x, cpu::MatrixRows& rows) {

@@ -2,15 +2,13 @@
 
 #include "core/check.h"
 #include "core/ops.h"
-#include "cpu/norm.h"
-#include "cpu/softmax.h"
 
 namespace eyas {
 
 namespace {
 
 // Rows of the last dimension.
-cpu::Rows RowsOf(const char* op, const char* name, const Tensor& x) {
+Rows RowsOf(const char* op, const char* name, const Tensor& x) {
   ExpectDType(op, name, x, DType::kFloat32);
   if (x.rank() == 0) Fail(op, std::string("1 dimension or more for ") + name, x.ToString());
   const int64_t h = x.dim(-1);
@@ -41,12 +39,13 @@ float* GradientOf(const char* op, const char* name, const Tensor& gradient, int6
 }  // namespace
 
 Tensor RmsNorm(const Tensor& x, const Tensor& weight, double eps, const Tensor& out_argument) {
-  const cpu::Rows rows = RowsOf("rmsNorm", "x", x);
+  const Rows rows = RowsOf("rmsNorm", "x", x);
   const Tensor w = weight.defined() ? WeightOf("rmsNorm", "weight", weight, rows.h) : weight;
   const Tensor source = Contiguous(x);
   Tensor out = FloatsFor("rmsNorm", out_argument, x.shape(), {&x});
   if (w.defined()) ExpectApart("rmsNorm", out, w);
-  cpu::RmsNorm(rows, source.data<float>(), w.defined() ? w.data<float>() : nullptr, static_cast<float>(eps),
+  BackendFor("rmsNorm", {&source, &w, &out})
+      .RmsNorm(rows, source.data<float>(), w.defined() ? w.data<float>() : nullptr, static_cast<float>(eps),
                out.data<float>());
   return out;
 }
@@ -58,7 +57,7 @@ void FoldedNormBackward(const FoldedNormArgs& args) {
   ExpectRank(kOp, "g", g, 2);
   ExpectContiguous(kOp, "g", g);
   const int64_t h = g.dim(1);
-  const cpu::Rows rows{g.dim(0), h};
+  const Rows rows{g.dim(0), h};
   for (const auto& [name, matrix] : {std::pair("weight", &weight), std::pair("dweight", &dweight)}) {
     ExpectShape(kOp, name, *matrix, g.shape());
     if (!matrix->ContiguousFrom(1)) {
@@ -70,35 +69,35 @@ void FoldedNormBackward(const FoldedNormArgs& args) {
   const Tensor w = WeightOf(kOp, "norm", norm, h);
   ExpectDType(kOp, "dnorm", dnorm, DType::kFloat32);
   float* gradient = GradientOf(kOp, "dnorm", dnorm, h);
-  const auto run = [&](const auto* data) {
-    cpu::FoldedNormBackward(rows, g.data<float>(), data, weight.stride(0), w.data<float>(),
-                            dweight.data<float>(), dweight.stride(0), gradient);
-  };
-  weight.dtype() == DType::kFloat32 ? run(weight.data<float>()) : run(weight.data<bfloat16>());
+  BackendFor(kOp, {&g, &weight, &w, &dweight, &dnorm})
+      .FoldedNormBackward(rows, g.data<float>(), weight, w.data<float>(), dweight.data<float>(),
+                          dweight.stride(0), gradient);
 }
 
 Tensor RmsNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
                        const Tensor& dweight) {
   constexpr const char* kOp = "rmsNormBackward";
-  const cpu::Rows rows = RowsOf(kOp, "x", x);
+  const Rows rows = RowsOf(kOp, "x", x);
   ExpectLike(kOp, "dy", dy, x);
   const Tensor w = WeightOf(kOp, "weight", weight, rows.h);
   float* gradient = GradientOf(kOp, "dweight", dweight, rows.h);
   const Tensor upstream = Contiguous(dy);
   const Tensor source = Contiguous(x);
-  Tensor dx(x.shape(), DType::kFloat32);
-  cpu::RmsNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
+  Tensor dx(x.shape(), DType::kFloat32, x.device());
+  BackendFor(kOp, {&upstream, &source, &w, &dweight})
+      .RmsNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
                        static_cast<float>(eps), dx.data<float>(), gradient);
   return dx;
 }
 
 Tensor LayerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, double eps) {
-  const cpu::Rows rows = RowsOf("layerNorm", "x", x);
+  const Rows rows = RowsOf("layerNorm", "x", x);
   const Tensor w = WeightOf("layerNorm", "weight", weight, rows.h);
   const Tensor b = bias.defined() ? WeightOf("layerNorm", "bias", bias, rows.h) : bias;
   const Tensor source = Contiguous(x);
-  Tensor out(x.shape(), DType::kFloat32);
-  cpu::LayerNorm(rows, source.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
+  Tensor out(x.shape(), DType::kFloat32, x.device());
+  BackendFor("layerNorm", {&source, &w, &b})
+      .LayerNorm(rows, source.data<float>(), w.data<float>(), b.defined() ? b.data<float>() : nullptr,
                  static_cast<float>(eps), out.data<float>());
   return out;
 }
@@ -106,34 +105,36 @@ Tensor LayerNorm(const Tensor& x, const Tensor& weight, const Tensor& bias, doub
 Tensor LayerNormBackward(const Tensor& dy, const Tensor& x, const Tensor& weight, double eps,
                          const Tensor& dweight, const Tensor& dbias) {
   constexpr const char* kOp = "layerNormBackward";
-  const cpu::Rows rows = RowsOf(kOp, "x", x);
+  const Rows rows = RowsOf(kOp, "x", x);
   ExpectLike(kOp, "dy", dy, x);
   const Tensor w = WeightOf(kOp, "weight", weight, rows.h);
   float* weight_gradient = GradientOf(kOp, "dweight", dweight, rows.h);
   float* bias_gradient = GradientOf(kOp, "dbias", dbias, rows.h);
   const Tensor upstream = Contiguous(dy);
   const Tensor source = Contiguous(x);
-  Tensor dx(x.shape(), DType::kFloat32);
-  cpu::LayerNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
+  Tensor dx(x.shape(), DType::kFloat32, x.device());
+  BackendFor(kOp, {&upstream, &source, &w, &dweight, &dbias})
+      .LayerNormBackward(rows, upstream.data<float>(), source.data<float>(), w.data<float>(),
                          static_cast<float>(eps), dx.data<float>(), weight_gradient, bias_gradient);
   return dx;
 }
 
 Tensor Softmax(const Tensor& x) {
-  const cpu::Rows rows = RowsOf("softmax", "x", x);
+  const Rows rows = RowsOf("softmax", "x", x);
   const Tensor source = Contiguous(x);
-  Tensor out(x.shape(), DType::kFloat32);
-  cpu::Softmax(rows.n, rows.h, source.data<float>(), out.data<float>());
+  Tensor out(x.shape(), DType::kFloat32, x.device());
+  BackendOf(x.device()).Softmax(rows, source.data<float>(), out.data<float>());
   return out;
 }
 
 Tensor SoftmaxBackward(const Tensor& dy, const Tensor& y) {
-  const cpu::Rows rows = RowsOf("softmaxBackward", "y", y);
+  const Rows rows = RowsOf("softmaxBackward", "y", y);
   ExpectLike("softmaxBackward", "dy", dy, y);
   const Tensor upstream = Contiguous(dy);
   const Tensor values = Contiguous(y);
-  Tensor dx(y.shape(), DType::kFloat32);
-  cpu::SoftmaxBackward(rows.n, rows.h, upstream.data<float>(), values.data<float>(), dx.data<float>());
+  Tensor dx(y.shape(), DType::kFloat32, y.device());
+  BackendFor("softmaxBackward", {&upstream, &values})
+      .SoftmaxBackward(rows, upstream.data<float>(), values.data<float>(), dx.data<float>());
   return dx;
 }
 

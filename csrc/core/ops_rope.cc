@@ -2,7 +2,6 @@
 
 #include "core/check.h"
 #include "core/ops.h"
-#include "cpu/rope.h"
 
 namespace eyas {
 
@@ -58,11 +57,12 @@ RopeTables MakeRopeTables(const Tensor& positions, const Tensor& inverse_frequen
   const std::vector<int64_t> axis_of = AxisOfFrequency(positions.dim(0), frequencies, args);
   const Tensor places = Contiguous(positions);
   const Tensor inverse = Contiguous(inverse_frequencies);
-  const RopeTables tables = {Tensor({n, frequencies}, DType::kFloat32),
-                             Tensor({n, frequencies}, DType::kFloat32)};
-  cpu::MakeRopeTables({places.data<float>(), inverse.data<float>(), axis_of.data(), n, frequencies,
-                       static_cast<float>(args.offset), static_cast<float>(args.scaling)},
-                      tables.cos.data<float>(), tables.sin.data<float>());
+  const RopeTables tables = {Tensor({n, frequencies}, DType::kFloat32, positions.device()),
+                             Tensor({n, frequencies}, DType::kFloat32, positions.device())};
+  BackendFor(kOp, {&places, &inverse})
+      .RopeTables({places.data<float>(), inverse.data<float>(), axis_of.data(), n, frequencies,
+                   static_cast<float>(args.offset), static_cast<float>(args.scaling)},
+                  tables.cos.data<float>(), tables.sin.data<float>());
   return tables;
 }
 
@@ -82,7 +82,8 @@ Tensor Rope(const Tensor& x, const Tensor& cos, const Tensor& sin, bool inverse,
   const Tensor cosines = Contiguous(cos);
   const Tensor sines = Contiguous(sin);
   Tensor out = FloatsFor("rope", out_argument, x.shape(), {&x, &cos, &sin});
-  cpu::Rope({source.data<float>(), source.stride(0), x.dim(0), x.dim(1), x.dim(2), frequencies,
+  BackendFor("rope", {&source, &cosines, &sines, &out})
+      .Rope({source.data<float>(), source.stride(0), x.dim(0), x.dim(1), x.dim(2), frequencies,
              cosines.data<float>(), sines.data<float>(), inverse},
             out.data<float>());
   return out;

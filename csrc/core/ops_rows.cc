@@ -2,28 +2,30 @@
 
 #include "core/check.h"
 #include "core/ops.h"
-#include "cpu/rows.h"
 
 namespace eyas {
 
 namespace {
 
-// Ids as a vector, each checked to name a row.
-std::vector<int64_t> CheckedIds(const char* op, const Tensor& ids, int64_t rows) {
-  ExpectInteger(op, "ids", ids);
-  ExpectRank(op, "ids", ids, 1);
-  std::vector<int64_t> out(static_cast<size_t>(ids.size()));
-  for (int64_t i = 0; i < ids.size(); ++i) {
-    const int64_t at = i * ids.stride(0);
-    const int64_t id = ids.dtype() == DType::kInt32 ? ids.data<int32_t>()[at] : ids.data<int64_t>()[at];
-    if (id < 0 || id >= rows) {
+// Ids in both memories, each checked to name a row.
+struct CheckedIds {
+  CheckedIds(const char* op, const Tensor& ids, int64_t rows, Device device) {
+    ExpectInteger(op, "ids", ids);
+    ExpectRank(op, "ids", ids, 1);
+    host = HostInts(ids);
+    for (size_t i = 0; i < host.size(); ++i) {
+      if (host[i] >= 0 && host[i] < rows) continue;
       throw std::out_of_range("[" + std::string(op) + "] expected ids from 0 to " + std::to_string(rows - 1) +
-                              ", received " + std::to_string(id) + " at " + std::to_string(i));
+                              ", received " + std::to_string(host[i]) + " at " + std::to_string(i));
     }
-    out[static_cast<size_t>(i)] = id;
+    tensor = ToDevice(ids, device);
   }
-  return out;
-}
+
+  RowIds Rows() const { return {host.data(), tensor, static_cast<int64_t>(host.size())}; }
+
+  std::vector<int64_t> host;
+  Tensor tensor;
+};
 
 void ExpectRows(const char* op, const char* name, const Tensor& tensor) {
   if (tensor.rank() == 0) Fail(op, std::string("1 dimension or more for ") + name, tensor.ToString());
@@ -40,7 +42,7 @@ int64_t RowSize(const Tensor& table) { return RowsShape(table, 1).Product(); }
 
 // Arguments of a scatter: the ids, and the source rows side by side.
 struct Scatter {
-  std::vector<int64_t> ids;
+  CheckedIds ids;
   Tensor source;
 };
 
@@ -54,7 +56,8 @@ Scatter CheckScatter(const char* op, const Tensor& destination, const Tensor& id
          destination.ToString() + " with strides " + destination.strides().ToString());
   }
   const bool shared = source.Overlaps(destination);
-  return {CheckedIds(op, ids, destination.dim(0)),
+  BackendFor(op, {&destination, &source});
+  return {CheckedIds(op, ids, destination.dim(0), destination.device()),
           shared ? Cast(source, source.dtype()) : Contiguous(source)};
 }
 
@@ -62,29 +65,32 @@ Scatter CheckScatter(const char* op, const Tensor& destination, const Tensor& id
 
 Tensor GatherRows(const Tensor& table, const Tensor& ids) {
   ExpectRows("gatherRows", "table", table);
-  const std::vector<int64_t> checked = CheckedIds("gatherRows", ids, table.dim(0));
-  const int64_t n = static_cast<int64_t>(checked.size());
+  const CheckedIds checked("gatherRows", ids, table.dim(0), table.device());
+  const int64_t n = static_cast<int64_t>(checked.host.size());
   const Tensor source = table.ContiguousFrom(table.rank() - 1) ? table : Contiguous(table);
   const size_t element = DTypeSize(table.dtype());
-  const Tensor out(RowsShape(table, n), table.dtype());
-  cpu::GatherBytes(static_cast<const char*>(source.raw()), RowSize(table) * element,
-                   source.stride(0) * element, checked.data(), n, static_cast<char*>(out.raw()));
+  const Tensor out(RowsShape(table, n), table.dtype(), table.device());
+  BackendOf(table.device())
+      .GatherRows(source.raw(), RowSize(table) * element, source.stride(0) * element, checked.Rows(),
+                  out.raw());
   return table.dtype() == DType::kBFloat16 ? Cast(out, DType::kFloat32) : out;
 }
 
 void ScatterRows(const Tensor& destination, const Tensor& ids, const Tensor& source) {
   const Scatter scatter = CheckScatter("scatterRows", destination, ids, source);
   const size_t element = DTypeSize(destination.dtype());
-  cpu::ScatterBytes(static_cast<char*>(destination.raw()), RowSize(destination) * element,
-                    destination.stride(0) * element, scatter.ids.data(),
-                    static_cast<int64_t>(scatter.ids.size()), static_cast<const char*>(scatter.source.raw()));
+  destination.storage().DropMirror();
+  BackendOf(destination.device())
+      .ScatterRows(destination.raw(), RowSize(destination) * element, destination.stride(0) * element,
+                   scatter.ids.Rows(), scatter.source.raw());
 }
 
 void ScatterAddRows(const Tensor& destination, const Tensor& ids, const Tensor& source) {
   ExpectDType("scatterAddRows", "dst", destination, DType::kFloat32);
   const Scatter scatter = CheckScatter("scatterAddRows", destination, ids, source);
-  cpu::ScatterAdd(destination.data<float>(), RowSize(destination), destination.stride(0), scatter.ids.data(),
-                  static_cast<int64_t>(scatter.ids.size()), scatter.source.data<float>());
+  BackendOf(destination.device())
+      .ScatterAddRows(destination.data<float>(), RowSize(destination), destination.stride(0),
+                      scatter.ids.Rows(), scatter.source.data<float>());
 }
 
 Tensor Concatenate(const std::vector<Tensor>& tensors, int64_t dim) {
@@ -104,7 +110,7 @@ Tensor Concatenate(const std::vector<Tensor>& tensors, int64_t dim) {
     ExpectShape(kOp, name.c_str(), tensors[i], wanted);
     shape[d] += tensors[i].dim(d);
   }
-  Tensor out(shape, first.dtype());
+  Tensor out(shape, first.dtype(), first.device());
   int64_t start = 0;
   for (const Tensor& tensor : tensors) {
     Copy(tensor, out.Narrow(d, start, tensor.dim(d)));

@@ -31,34 +31,41 @@ float* FloatsLike(const char* list, size_t i, const Tensor& tensor, const Tensor
 }  // namespace
 
 double GradNorm(const std::vector<Tensor>& grads) {
-  std::vector<cpu::FloatArray> arrays;
+  std::vector<FloatArray> arrays;
+  Device device = Device::kCpu;
   for (size_t i = 0; i < grads.size(); ++i) {
     const std::string name = "grads[" + std::to_string(i) + "]";
     ExpectDType("gradNorm", name.c_str(), grads[i], DType::kFloat32);
     ExpectContiguous("gradNorm", name.c_str(), grads[i]);
+    BackendFor("gradNorm", {&grads[0], &grads[i]});
+    device = grads[0].device();
     arrays.push_back({grads[i].data<float>(), grads[i].size()});
   }
-  return cpu::EuclideanNorm(arrays);
+  return BackendOf(device).EuclideanNorm(arrays);
 }
 
-void AdamW(const AdamWTensors& tensors, const cpu::AdamWStep& step) {
+void AdamW(const AdamWTensors& tensors, const AdamWStep& step) {
   const size_t count = tensors.params.size();
   ExpectCount("grads", tensors.grads, count);
   ExpectCount("m", tensors.m, count);
   ExpectCount("v", tensors.v, count);
   ExpectCount("compute", tensors.compute, count);
   if (step.step < 1) Fail("adamW", "1 or more for step", std::to_string(step.step));
-  std::vector<cpu::AdamWTensor> arrays;
+  std::vector<AdamWTensor> arrays;
+  Device device = Device::kCpu;
   for (size_t i = 0; i < count; ++i) {
     const Tensor& param = tensors.params[i];
-    cpu::AdamWTensor array{FloatsLike("params", i, param, param),
-                           FloatsLike("grads", i, tensors.grads[i], param),
-                           FloatsLike("m", i, tensors.m[i], param),
-                           FloatsLike("v", i, tensors.v[i], param),
-                           nullptr,
-                           nullptr,
-                           param.size()};
+    AdamWTensor array{FloatsLike("params", i, param, param),
+                      FloatsLike("grads", i, tensors.grads[i], param),
+                      FloatsLike("m", i, tensors.m[i], param),
+                      FloatsLike("v", i, tensors.v[i], param),
+                      nullptr,
+                      nullptr,
+                      param.size()};
     const Tensor& compute = tensors.compute[i];
+    device = tensors.params[0].device();
+    BackendFor("adamW",
+               {&tensors.params[0], &param, &tensors.grads[i], &tensors.m[i], &tensors.v[i], &compute});
     if (compute.defined()) {
       const std::string name = "compute[" + std::to_string(i) + "]";
       ExpectFloating("adamW", name.c_str(), compute);
@@ -71,7 +78,7 @@ void AdamW(const AdamWTensors& tensors, const cpu::AdamWStep& step) {
     }
     arrays.push_back(array);
   }
-  cpu::AdamW(arrays, step);
+  BackendOf(device).AdamW(arrays, step);
 }
 
 }  // namespace eyas

@@ -2,8 +2,8 @@
 
 #include <vector>
 
+#include "core/backend.h"
 #include "core/tensor.h"
-#include "cpu/optimizer.h"
 
 namespace eyas {
 
@@ -18,6 +18,6 @@ struct AdamWTensors {
 
 // Updates params, m and v in place and writes the copies. All lists have one entry per parameter, of one
 // shape.
-void AdamW(const AdamWTensors& tensors, const cpu::AdamWStep& step);
+void AdamW(const AdamWTensors& tensors, const AdamWStep& step);
 
 }  // namespace eyas

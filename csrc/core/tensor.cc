@@ -6,7 +6,7 @@
 #include <stdexcept>
 #include <utility>
 
-#include "core/allocator.h"
+#include "core/backend.h"
 #include "core/check.h"
 
 namespace eyas {
@@ -73,29 +73,27 @@ std::string Dims::ToString() const {
   return out + "]";
 }
 
-Storage::Storage(size_t bytes) : data_(Allocate(bytes)), bytes_(bytes) {}
+const char* DeviceName(Device device) { return device == Device::kCpu ? "cpu" : "cuda"; }
 
-Storage::~Storage() { Release(data_, bytes_); }
+Storage::Storage(size_t bytes, Device device)
+    : data_(BackendOf(device).Allocate(bytes)), bytes_(bytes), device_(device) {}
 
-Tensor::Tensor(const Dims& shape, DType dtype)
+Storage::~Storage() { BackendOf(device_).Release(data_, bytes_); }
+
+void Storage::SetMirror(const void* bytes) {
+  mirror_ = std::make_unique<char[]>(bytes_);
+  std::memcpy(mirror_.get(), bytes, bytes_);
+}
+
+Tensor::Tensor(const Dims& shape, DType dtype, Device device)
     : dtype_(dtype), shape_(shape), strides_(RowMajorStrides(shape)), size_(CheckedSize(shape, dtype)) {
-  storage_ = std::make_shared<Storage>(bytes());
+  storage_ = std::make_shared<Storage>(bytes(), device);
 }
 
-Tensor Tensor::Zeros(const Dims& shape, DType dtype) {
-  Tensor out(shape, dtype);
-  std::memset(out.raw(), 0, out.bytes());
+Tensor Tensor::Zeros(const Dims& shape, DType dtype, Device device) {
+  const Tensor out(shape, dtype, device);
+  BackendOf(device).Fill(out, 0);
   return out;
-}
-
-bool Tensor::ContiguousFrom(int trailing) const {
-  int64_t step = 1;
-  for (int d = rank() - 1; d >= rank() - trailing; --d) {
-    // The stride of a dimension of size one is never used.
-    if (shape_[d] != 1 && strides_[d] != step) return size_ == 0;
-    step *= shape_[d];
-  }
-  return true;
 }
 
 bool Tensor::Overlaps(const Tensor& other) const {

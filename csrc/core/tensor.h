@@ -6,6 +6,7 @@
 #include <memory>
 #include <string>
 
+#include "core/device.h"
 #include "core/dtype.h"
 
 namespace eyas {
@@ -40,17 +41,26 @@ class Dims {
 // One block of memory, shared by a tensor and its views.
 class Storage {
  public:
-  explicit Storage(size_t bytes);
+  Storage(size_t bytes, Device device);
   ~Storage();
   Storage(const Storage&) = delete;
   Storage& operator=(const Storage&) = delete;
 
   void* data() const { return data_; }
   size_t bytes() const { return bytes_; }
+  Device device() const { return device_; }
+  // The same bytes in the host's memory, or nullptr: ids that come from there need not be fetched to be
+  // checked.
+  const void* mirror() const { return mirror_.get(); }
+  void SetMirror(const void* bytes);
+  // Called by who writes the memory.
+  void DropMirror() { mirror_.reset(); }
 
  private:
   void* data_;
   size_t bytes_;
+  Device device_;
+  std::unique_ptr<char[]> mirror_;
 };
 
 // A value that names elements in shared memory: copies of a Tensor are the same elements. New tensors are
@@ -60,11 +70,12 @@ class Tensor {
  public:
   Tensor() = default;
   // Elements are not initialised.
-  Tensor(const Dims& shape, DType dtype);
-  static Tensor Zeros(const Dims& shape, DType dtype);
+  Tensor(const Dims& shape, DType dtype, Device device = Device::kCpu);
+  static Tensor Zeros(const Dims& shape, DType dtype, Device device = Device::kCpu);
 
   bool defined() const { return storage_ != nullptr; }
   DType dtype() const { return dtype_; }
+  Device device() const { return storage_->device(); }
   const Dims& shape() const { return shape_; }
   // In elements.
   const Dims& strides() const { return strides_; }
@@ -76,7 +87,15 @@ class Tensor {
   size_t bytes() const { return static_cast<size_t>(size_) * DTypeSize(dtype_); }
 
   // Whether the elements of each slice of the last `trailing` dimensions lie side by side in row-major order.
-  bool ContiguousFrom(int trailing) const;
+  bool ContiguousFrom(int trailing) const {
+    int64_t step = 1;
+    for (int d = rank() - 1; d >= rank() - trailing; --d) {
+      // The stride of a dimension of size one is never used.
+      if (shape_[d] != 1 && strides_[d] != step) return size_ == 0;
+      step *= shape_[d];
+    }
+    return true;
+  }
   bool contiguous() const { return ContiguousFrom(rank()); }
   // Whether no other tensor shares the memory.
   bool UniqueStorage() const { return storage_.use_count() == 1; }
@@ -91,6 +110,13 @@ class Tensor {
     return static_cast<T*>(raw());
   }
   void* raw() const { return static_cast<char*>(storage_->data()) + offset_ * DTypeSize(dtype_); }
+  // The first element in the host's memory: raw() on the CPU, else in the mirror or nullptr.
+  const void* host() const {
+    if (device() == Device::kCpu) return raw();
+    const auto* mirror = static_cast<const char*>(storage_->mirror());
+    return mirror == nullptr ? nullptr : mirror + offset_ * DTypeSize(dtype_);
+  }
+  Storage& storage() const { return *storage_; }
 
   // Views; arguments out of range throw std::invalid_argument.
   Tensor Narrow(int64_t dim, int64_t start, int64_t length) const;

@@ -61,7 +61,7 @@ void ExpectOffset(const char* op, int64_t offset) {
 }  // namespace
 
 Tensor ReadTensor(const std::string& path, int64_t byte_offset, const Dims& shape,
-                  const std::string& file_dtype, DType dtype) {
+                  const std::string& file_dtype, DType dtype, Device device) {
   ExpectOffset("readTensor", byte_offset);
   const bool half = file_dtype == "float16";
   const std::optional<DType> parsed = half ? DType::kBFloat16 : ParseDType(file_dtype);
@@ -78,12 +78,12 @@ Tensor ReadTensor(const std::string& path, int64_t byte_offset, const Dims& shap
     cpu::HalfToFloat(static_cast<const uint16_t*>(raw.raw()), wide.data<float>(), wide.size());
     raw = wide;
   }
-  return raw.dtype() == dtype ? raw : Cast(raw, dtype);
+  return ToDevice(raw.dtype() == dtype ? raw : Cast(raw, dtype), device);
 }
 
 int64_t WriteTensor(int fd, int64_t byte_offset, const Tensor& tensor) {
   ExpectOffset("writeTensor", byte_offset);
-  const Tensor source = Contiguous(tensor);
+  const Tensor source = Contiguous(ToDevice(tensor, Device::kCpu));
   const int64_t bytes = static_cast<int64_t>(source.bytes());
   int64_t done = 0;
   while (done < bytes) {

@@ -7,7 +7,6 @@
 
 #include "core/check.h"
 #include "core/ops.h"
-#include "cpu/vocabulary.h"
 
 namespace eyas {
 
@@ -53,14 +52,15 @@ void Logits(const Tensor& x, const Tensor& weight, const Tensor& out) {
   Matmul(x, weight, args);
 }
 
-Tensor Rows(const Tensor& x, int64_t first, int64_t count) { return x.Narrow(0, first, count); }
+Tensor RowsOf(const Tensor& x, int64_t first, int64_t count) { return x.Narrow(0, first, count); }
 
 void CheckTeacherRows(const char* op, const Tensor& rows, int64_t n, int64_t teacher_rows) {
   ExpectDType(op, "teacherRows", rows, DType::kInt32);
   ExpectShape(op, "teacherRows", rows, {n});
   ExpectContiguous(op, "teacherRows", rows);
-  for (int64_t i = 0; i < n; ++i) {
-    const int32_t row = rows.data<int32_t>()[i];
+  const auto* ids = static_cast<const int32_t*>(rows.host());
+  for (int64_t i = 0; ids != nullptr && i < n; ++i) {
+    const int32_t row = ids[i];
     if (row < 0 || row >= teacher_rows) {
       Fail(op,
            "a row of teacher, 0 to " + std::to_string(teacher_rows - 1) + ", for teacherRows[" +
@@ -72,6 +72,22 @@ void CheckTeacherRows(const char* op, const Tensor& rows, int64_t n, int64_t tea
 
 }  // namespace
 
+namespace {
+
+struct ArgmaxTensors {
+  ArgmaxTensors(int64_t rows, Device device)
+      : value({rows}, DType::kFloat32, device), index(Tensor::Zeros({rows}, DType::kInt32, device)) {
+    Fill(value, -std::numeric_limits<double>::infinity());
+  }
+
+  ArgmaxState State(int64_t row) const { return {value.data<float>() + row, index.data<int32_t>() + row}; }
+
+  Tensor value;
+  Tensor index;
+};
+
+}  // namespace
+
 Tensor Argmax(const Tensor& x) {
   const char* op = "argmax";
   ExpectDType(op, "x", x, DType::kFloat32);
@@ -79,10 +95,9 @@ Tensor Argmax(const Tensor& x) {
   const int64_t columns = x.dim(-1), rows = x.rank() == 2 ? x.dim(0) : 1;
   if (columns == 0) Fail(op, "at least one column in x", x.ToString());
   const Tensor source = Contiguous(x);
-  const Tensor index = Tensor::Zeros({rows}, DType::kInt32);
-  std::vector<float> value(rows, -std::numeric_limits<float>::infinity());
-  cpu::UpdateArgmax(source.data<float>(), rows, columns, 0, {value.data(), index.data<int32_t>()});
-  return index;
+  const ArgmaxTensors best(rows, x.device());
+  BackendOf(x.device()).UpdateArgmax(source.data<float>(), rows, columns, 0, best.State(0));
+  return best.index;
 }
 
 namespace {
@@ -93,24 +108,23 @@ Tensor StreamArgmax(const Tensor& x, const Tensor& weight, const Visit& visit) {
   const int64_t n = x.dim(0), vocabulary = weight.dim(0);
   const int64_t most_rows = std::clamp<int64_t>(n, 1, kArgmaxRows);
   const int64_t most_columns = std::clamp<int64_t>(kArgmaxFloats / most_rows, 1, 4 * kArgmaxRows);
+  Backend& backend = BackendFor("linearArgmax", {&x, &weight});
   const Tensor factor = Factor(x, weight);
-  const Tensor index = Tensor::Zeros({n}, DType::kInt32);
-  std::vector<float> value(n, -std::numeric_limits<float>::infinity());
-  const Tensor buffer({most_rows * std::min(vocabulary, most_columns)}, DType::kFloat32);
+  const ArgmaxTensors best(n, x.device());
+  const Tensor buffer({most_rows * std::min(vocabulary, most_columns)}, DType::kFloat32, x.device());
   // Columns outermost: a chunk of the weights is read once for all rows.
   for (int64_t column = 0; column < vocabulary; column += most_columns) {
     const int64_t columns = std::min(most_columns, vocabulary - column);
-    const Tensor chunk = Rows(weight, column, columns);
+    const Tensor chunk = RowsOf(weight, column, columns);
     for (int64_t row = 0; row < n; row += most_rows) {
       const int64_t rows = std::min(most_rows, n - row);
       const Tensor logits = buffer.Narrow(0, 0, rows * columns).Reshape({rows, columns});
-      Logits(Rows(factor, row, rows), chunk, logits);
-      cpu::UpdateArgmax(logits.data<float>(), rows, columns, column,
-                        {value.data() + row, index.data<int32_t>() + row});
+      Logits(RowsOf(factor, row, rows), chunk, logits);
+      backend.UpdateArgmax(logits.data<float>(), rows, columns, column, best.State(row));
       visit(logits, row, column);
     }
   }
-  return index;
+  return best.index;
 }
 
 }  // namespace
@@ -126,26 +140,29 @@ TeacherResult LinearTeacher(const Tensor& x, const Tensor& weight, const Tensor&
   ExpectDType(op, "columns", columns, DType::kInt32);
   ExpectRank(op, "columns", columns, 1);
   ExpectContiguous(op, "columns", columns);
-  const int32_t *first = columns.data<int32_t>(), *last = first + columns.size();
-  if (first == last) Fail(op, "at least one of columns", columns.ToString());
-  for (const int32_t* id = first; id < last; ++id) {
-    if (*id < 0 || *id >= weight.dim(0) || (id > first && *id <= id[-1])) {
+  const std::vector<int64_t> ids = HostInts(columns);
+  if (ids.empty()) Fail(op, "at least one of columns", columns.ToString());
+  for (size_t i = 0; i < ids.size(); ++i) {
+    if (ids[i] < 0 || ids[i] >= weight.dim(0) || (i > 0 && ids[i] <= ids[i - 1])) {
       Fail(op,
-           "ascending columns below " + std::to_string(weight.dim(0)) + " for columns[" +
-               std::to_string(id - first) + "]",
-           std::to_string(*id));
+           "ascending columns below " + std::to_string(weight.dim(0)) + " for columns[" + std::to_string(i) +
+               "]",
+           std::to_string(ids[i]));
     }
   }
-  TeacherResult result{Tensor(), Tensor({x.dim(0), columns.size()}, DType::kFloat32)};
+  const int64_t count = columns.size();
+  Backend& backend = BackendFor(op, {&x, &weight, &columns});
+  TeacherResult result{Tensor(), Tensor({x.dim(0), count}, DType::kFloat32, x.device())};
   const auto take = [&](const Tensor& logits, int64_t row, int64_t column) {
-    const int32_t* from = std::lower_bound(first, last, column);
-    const int32_t* to = std::lower_bound(from, last, column + logits.dim(1));
-    cpu::TakeColumns({logits.data<float>() - column, logits.dim(0), logits.dim(1)}, from, to - from,
-                     result.probabilities.data<float>() + row * columns.size() + (from - first),
-                     columns.size());
+    const auto from = std::lower_bound(ids.begin(), ids.end(), column) - ids.begin();
+    const auto to = std::lower_bound(ids.begin() + from, ids.end(), column + logits.dim(1)) - ids.begin();
+    if (from == to) return;
+    backend.TakeColumns(logits.data<float>(), {logits.dim(0), logits.dim(1)}, columns.data<int32_t>() + from,
+                        to - from, column, result.probabilities.data<float>() + row * count + from, count);
   };
   result.argmax = StreamArgmax(x, weight, take);
-  cpu::SoftmaxInPlace(result.probabilities.data<float>(), x.dim(0), columns.size());
+  float* probabilities = result.probabilities.data<float>();
+  backend.Softmax({x.dim(0), count}, probabilities, probabilities);
   return result;
 }
 
@@ -174,24 +191,26 @@ SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args) 
   const Tensor factor = Factor(args.x, weight);
   const bool rounded = gradient && factor.dtype() == DType::kBFloat16;
   const int64_t chunk = ChunkRows(n, vocabulary);
-  const Tensor buffer({chunk, vocabulary}, DType::kFloat32);
-  const Tensor rounded_buffer = rounded ? Tensor({chunk, vocabulary}, DType::kBFloat16) : Tensor();
-  SoftCrossEntropyResult result{0.0, Tensor({n}, DType::kFloat32), Tensor({n}, DType::kInt32),
-                                gradient ? Tensor({n, features}, DType::kFloat32) : Tensor()};
-  std::vector<double> losses(n);
+  Backend& backend =
+      BackendFor(op, {&args.x, &weight, &teacher, &args.teacher_rows, &args.scales, &args.dweight});
+  const Device device = args.x.device();
+  const Tensor buffer({chunk, vocabulary}, DType::kFloat32, device);
+  const Tensor rounded_buffer = rounded ? Tensor({chunk, vocabulary}, DType::kBFloat16, device) : Tensor();
+  SoftCrossEntropyResult result{Tensor({n}, DType::kFloat32, device), Tensor({n}, DType::kInt32, device),
+                                gradient ? Tensor({n, features}, DType::kFloat32, device) : Tensor()};
   for (int64_t row = 0; row < n; row += chunk) {
     const int64_t rows = std::min(chunk, n - row);
-    const Tensor x_rows = Rows(factor, row, rows), logits = Rows(buffer, 0, rows);
+    const Tensor x_rows = RowsOf(factor, row, rows), logits = RowsOf(buffer, 0, rows);
     Logits(x_rows, weight, logits);
-    const Tensor dlogits = rounded ? Rows(rounded_buffer, 0, rows) : logits;
-    cpu::SoftCrossEntropy({logits.data<float>(), teacher.data<float>(), teacher.stride(0),
-                           args.teacher_rows.data<int32_t>() + row, rows, vocabulary,
-                           gradient ? args.scales.data<float>() + row : nullptr, losses.data() + row,
-                           result.argmax.data<int32_t>() + row,
-                           rounded ? dlogits.data<bfloat16>() : nullptr});
+    const Tensor dlogits = rounded ? RowsOf(rounded_buffer, 0, rows) : logits;
+    backend.SoftCrossEntropy({logits.data<float>(), teacher.data<float>(), teacher.stride(0),
+                              args.teacher_rows.data<int32_t>() + row, rows, vocabulary,
+                              gradient ? args.scales.data<float>() + row : nullptr,
+                              result.losses.data<float>() + row, result.argmax.data<int32_t>() + row,
+                              rounded ? dlogits.data<bfloat16>() : nullptr});
     if (!gradient) continue;
     MatmulArgs to_x;
-    to_x.out = Rows(result.dx, row, rows);
+    to_x.out = RowsOf(result.dx, row, rows);
     Matmul(dlogits, weight, to_x);
     if (!args.dweight.defined()) continue;
     MatmulArgs to_weight;
@@ -199,10 +218,6 @@ SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args) 
     to_weight.out = args.dweight;
     to_weight.accumulate = args.accumulate || row > 0;
     Matmul(dlogits, x_rows, to_weight);
-  }
-  for (int64_t i = 0; i < n; ++i) {
-    result.losses.data<float>()[i] = static_cast<float>(losses[i]);
-    result.loss += losses[i];
   }
   return result;
 }

@@ -23,7 +23,6 @@ struct TeacherResult {
 TeacherResult LinearTeacher(const Tensor& x, const Tensor& weight, const Tensor& columns);
 
 struct SoftCrossEntropyResult {
-  double loss;    // Σ of losses, summed in float64 in the order of rows
   Tensor losses;  // float32 [N]: −Σ_v p(v) log q(v), not scaled
   Tensor argmax;  // int32 [N], of x · weightᵀ
   Tensor dx;      // [N,H], gradient of Σ scales · losses; undefined without scales

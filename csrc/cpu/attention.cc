@@ -103,7 +103,7 @@ void SumParts(const AttentionInput& in, const std::vector<BackwardPart>& parts,
 
 // Gradients of the extra keys, query after query for each key-value head.
 void SumExtras(const AttentionInput& in, const AttentionBackwardInput& back, const Tensor& p,
-               const Tensor& ds, const AttentionGradients& gradients) {
+               const Tensor& ds, const AttentionGradientArrays& gradients) {
   const int64_t d = in.head_dim, extras = static_cast<int64_t>(in.extras.size());
   const auto add_extra = GetAttentionKernels().add_extra;
   ParallelFor(extras * in.kv_heads, in.n * in.group() * d * 4, [&](int64_t begin, int64_t end) {
@@ -147,7 +147,7 @@ void BlockAttention(const AttentionInput& in, const AttentionOutput& output) {
 }
 
 void BlockAttentionBackward(const AttentionInput& in, const AttentionBackwardInput& back,
-                            const AttentionGradients& gradients) {
+                            const AttentionGradientArrays& gradients) {
   const std::vector<QueryBlock> blocks = MakeQueryBlocks(in);
   const KeySpan span = SpanOf(blocks);
   const PackedKeys k = PackKeys(in.k, in.k_stride, in, span.begin, span.end, Packing::kBoth);

@@ -86,7 +86,7 @@ void PlainAttention(const AttentionInput& in, const AttentionOutput& output) {
 }
 
 void PlainAttentionBackward(const AttentionInput& in, const AttentionBackwardInput& back,
-                            const AttentionGradients& gradients) {
+                            const AttentionGradientArrays& gradients) {
   const int64_t d = in.head_dim;
   std::vector<KeyGradients> sums(1 + in.extras.size());
   sums[0].Resize(in.m * in.kv_heads * d);

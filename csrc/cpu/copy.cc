@@ -170,6 +170,10 @@ void Copy(const Tensor& source, const Tensor& destination) {
 
 void Fill(const Tensor& tensor, double value) {
   if (tensor.size() == 0) return;
+  if (value == 0 && !std::signbit(value) && tensor.contiguous()) {
+    std::memset(tensor.raw(), 0, tensor.bytes());
+    return;
+  }
   // One element with stride 0 in every dimension.
   const Tensor one({1}, tensor.dtype());
   switch (tensor.dtype()) {

@@ -2,7 +2,7 @@
 
 #include <cstdint>
 
-#include "core/ops.h"
+#include "core/backend.h"
 
 namespace eyas::cpu {
 
@@ -16,16 +16,6 @@ void Multiply(const float* a, const float* b, float* out, int64_t n);
 void MultiplyRows(const float* a, const float* b, float* out, int64_t rows, int64_t width);
 void Activate(const float* x, Activation kind, float* out, int64_t n);
 
-// Rows of `width` features; gate and up have rows `gate_stride` and `up_stride` apart, the results are
-// contiguous.
-struct GatedRows {
-  const float* gate;
-  int64_t gate_stride;
-  const float* up;
-  int64_t up_stride;
-  int64_t rows;
-  int64_t width;
-};
 // act(gate)·up
 void GatedActivation(const GatedRows& in, Activation kind, float* out);
 // dgate = dy·up·act'(gate), dup = dy·act(gate); rows of both are out_stride apart

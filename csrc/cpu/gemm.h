@@ -2,23 +2,12 @@
 
 #include <cstdint>
 
-#include "core/tensor.h"
+#include "core/backend.h"
 
 namespace eyas::cpu {
 
 // The row count up to which GemmRows serves.
 constexpr int64_t kMaxGemmRows = 16;
-
-// out [M,N] = a [M,K] · b [K,N] (+ bias [N]) (+ out). a and b are both float32 or both bfloat16, either may
-// be a transposed view; out is float32 with contiguous rows. M, N and K are at least 1.
-struct GemmProblem {
-  Tensor a;
-  Tensor b;
-  const float* bias;  // or nullptr
-  Tensor out;
-  bool accumulate;
-  Tensor panels = Tensor();  // of b (gemm_panels.h), for GemmOneDnn: read in its place; may be absent
-};
 
 // oneDNN. Primitives are kept by shape and layout: making one takes a quarter of a millisecond.
 void GemmOneDnn(const GemmProblem& problem);

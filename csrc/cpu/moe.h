@@ -1,6 +1,6 @@
 #pragma once
 
-#include <cstdint>
+#include "core/backend.h"
 
 namespace eyas::cpu {
 
@@ -8,6 +8,9 @@ namespace eyas::cpu {
 // lower index first of equals; `normalize` divides the values of a row by their sum.
 void TopK(const float* x, int64_t rows, int64_t width, int64_t k, bool normalize, int32_t* indices,
           float* values);
+
+// See ExpertMlpProblem. Only what was chosen is computed; a row's experts are added in ascending order.
+void ExpertMlp(const ExpertMlpProblem& problem);
 
 // sum[ids[i]] += weights[i]·source[i], in the order of i; contiguous rows of `width` values.
 void AddWeightedRows(float* sum, int64_t width, const int64_t* ids, const float* weights, int64_t rows,

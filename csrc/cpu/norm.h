@@ -2,15 +2,9 @@
 
 #include <cstdint>
 
-#include "core/tensor.h"
+#include "core/backend.h"
 
 namespace eyas::cpu {
-
-// N contiguous rows of H float32 features.
-struct Rows {
-  int64_t n;
-  int64_t h;
-};
 
 // out = x · rsqrt(mean(x²) + eps) · weight; weight may be nullptr: 1.
 void RmsNorm(Rows rows, const float* x, const float* weight, float eps, float* out);

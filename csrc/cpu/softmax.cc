@@ -38,7 +38,7 @@ EYAS_SIMD_CLONES void SoftmaxBackwardRange(int64_t n, int64_t h, const float* dy
 }  // namespace
 
 void Softmax(int64_t n, int64_t h, const float* x, float* out) {
-  ParallelFor(n, 4 * h, [&](int64_t begin, int64_t end) {
+  ParallelFor(n, 16 * h, [&](int64_t begin, int64_t end) {
     SoftmaxRange(end - begin, h, x + begin * h, out + begin * h);
   });
 }

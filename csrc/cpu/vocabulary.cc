@@ -39,21 +39,8 @@ EYAS_SIMD_CLONES void TakeRow(const float* x, const int32_t* columns, int64_t co
   for (int64_t j = 0; j < count; ++j) out[j] = x[columns[j]];
 }
 
-EYAS_SIMD_CLONES void SoftmaxRow(float* x, int64_t n) {
-  const float largest = Largest(x, n);
-  float total = 0.0f;
-#pragma omp simd reduction(+ : total)
-  for (int64_t j = 0; j < n; ++j) {
-    x[j] = Exp(x[j] - largest);
-    total += x[j];
-  }
-  const float inverse = 1.0f / total;
-#pragma omp simd
-  for (int64_t j = 0; j < n; ++j) x[j] *= inverse;
-}
-
-EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, float largest,
-                                        const float* scale, bfloat16* rounded) {
+EYAS_SIMD_CLONES float CrossEntropyRow(float* x, const float* p, int64_t n, float largest, const float* scale,
+                                       bfloat16* rounded) {
   float total = 0.0f, teacher_total = 0.0f, product = 0.0f;
 #pragma omp simd reduction(+ : total, teacher_total, product)
   for (int64_t j = 0; j < n; ++j) {
@@ -64,7 +51,7 @@ EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, flo
     total += x[j];
   }
   const double loss = static_cast<double>(teacher_total) * std::log(static_cast<double>(total)) - product;
-  if (scale == nullptr) return loss;
+  if (scale == nullptr) return static_cast<float>(loss);
   const float factor = *scale, weight = factor * teacher_total / total;
   if (rounded != nullptr) {
 #pragma omp simd
@@ -73,7 +60,7 @@ EYAS_SIMD_CLONES double CrossEntropyRow(float* x, const float* p, int64_t n, flo
 #pragma omp simd
     for (int64_t j = 0; j < n; ++j) x[j] = x[j] * weight - factor * p[j];
   }
-  return loss;
+  return static_cast<float>(loss);
 }
 
 }  // namespace
@@ -86,15 +73,10 @@ void UpdateArgmax(const float* x, int64_t rows, int64_t columns, int64_t first, 
   });
 }
 
-void TakeColumns(const FloatRows& x, const int32_t* columns, int64_t count, float* out, int64_t stride) {
-  ParallelFor(x.rows, 2 * count, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) TakeRow(x.data + i * x.stride, columns, count, out + i * stride);
-  });
-}
-
-void SoftmaxInPlace(float* x, int64_t rows, int64_t columns) {
-  ParallelFor(rows, columns * kSoftmaxCost, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) SoftmaxRow(x + i * columns, columns);
+void TakeColumns(const float* x, Rows rows, const int32_t* columns, int64_t count, int64_t first, float* out,
+                 int64_t stride) {
+  ParallelFor(rows.n, 2 * count, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) TakeRow(x + i * rows.h - first, columns, count, out + i * stride);
   });
 }
 
