@@ -16,6 +16,7 @@ export type TensorData = Float32Array | Uint16Array | BigInt64Array | Int32Array
 export interface NativeTensor {
   readonly shape: number[];
   readonly dtype: DType;
+  readonly device: 'cpu' | 'cuda';
   readonly size: number;
   readonly disposed: boolean;
   /** View of `length` entries of dimension `dim` from `start`. */
@@ -184,6 +185,14 @@ export interface NativeInfo {
   bfloat16Gemm: boolean;
 }
 
+export interface CudaDevice {
+  name: string;
+  /** Such as 9.0. */
+  computeCapability: string;
+  /** Memory in bytes. */
+  bytes: number;
+}
+
 /** Where an operation writes instead of into a new tensor; it returns nothing then. */
 export interface Out {
   /** float32, of the result's shape. */
@@ -266,8 +275,18 @@ export interface Native {
   zeros(shape: number[], dtype: DType): NativeTensor;
   /** Standard-normal · std, counter-based (Philox): the same seed gives the same values on every machine. */
   randomNormal(shape: number[], std: number, seed: bigint): NativeTensor;
+  /** Of the thread's device. */
   memory(): MemoryStats;
   resetPeakMemory(): void;
+  /**
+   * Where `fromData`, `zeros`, `randomNormal` and `readTensor` of this thread make tensors from now on; at first the CPU.
+   * All tensors of an operation lie on one device. On a GPU operations return before they are done; whoever reads numbers
+   * waits.
+   * @throws Error where there is no such GPU, or the process uses another
+   */
+  setDevice(device: 'cpu' | 'cuda' | `cuda:${number}`): void;
+  /** GPUs that can be used; without any, `reason` says why. */
+  cudaDevices(): { devices: CudaDevice[]; reason?: string };
   setThreads(count: number): void;
   info(): NativeInfo;
   /** Reads a tensor at a byte offset of a file by pread. fileDtype float16 becomes float32. */

@@ -117,7 +117,14 @@ export function dispose(value: unknown): void {
 
 type Tracked = Omit<
   Native,
-  'NativeTensor' | 'memory' | 'resetPeakMemory' | 'setThreads' | 'info' | 'writeTensor'
+  | 'NativeTensor'
+  | 'memory'
+  | 'resetPeakMemory'
+  | 'setDevice'
+  | 'cudaDevices'
+  | 'setThreads'
+  | 'info'
+  | 'writeTensor'
 >;
 
 /** The operations of the addon; tensors that they return belong to the current {@link scope}. */

@@ -1,8 +1,9 @@
+import type { DeviceName } from '../device-name.js';
 import { Command, Option } from 'commander';
 import pc from 'picocolors';
 import type { AcceptanceReport, EvaluateResult } from '../worker/jobs.js';
 import { ExitCode } from './errors.js';
-import { collect, count } from './options.js';
+import { collect, count, device } from './options.js';
 import { runWithProgress } from './run.js';
 import { formatFields, formatTable } from './table.js';
 
@@ -16,6 +17,7 @@ interface EvalFlags {
   maxRecords?: number;
   dtype: 'float32' | 'bfloat16';
   threads?: number;
+  device: DeviceName;
   json?: true;
 }
 
@@ -42,6 +44,7 @@ export function evalCommand(): Command {
         .default('float32'),
     )
     .option('--threads <n>', 'CPU threads (every core)', count)
+    .option('--device <device>', 'cpu, cuda, cuda:N, or auto, a GPU where there is one', device, 'auto')
     .option('--json', 'print the result as JSON')
     .addHelpText('after', help)
     .action(async ({ json, ...options }: EvalFlags) => {

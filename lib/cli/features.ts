@@ -1,6 +1,7 @@
+import type { DeviceName } from '../device-name.js';
 import { Command, Option } from 'commander';
 import type { Engine } from '../serving/contract.js';
-import { collect, count, list } from './options.js';
+import { collect, count, device, list } from './options.js';
 import { runWithProgress } from './run.js';
 import { formatBytes } from './table.js';
 
@@ -20,6 +21,7 @@ interface FeaturesFlags {
   maxLength?: number;
   onBadRecord: 'fail' | 'skip';
   threads?: number;
+  device: DeviceName;
 }
 
 const help = `
@@ -59,6 +61,7 @@ export function featuresCommand(): Command {
     .option('--media-root <dir>', 'directory under which absolute media paths are allowed')
     .option('--max-length <tokens>', 'drop longer records', count)
     .option('--threads <n>', 'CPU threads (every core)', count)
+    .option('--device <device>', 'cpu, cuda, cuda:N, or auto, a GPU where there is one', device, 'auto')
     .addHelpText('after', help)
     .action(async ({ serving, positionRule, auxLayers, ...flags }: FeaturesFlags) => {
       const { extractFeatures } = await import('../api.js');

@@ -1,5 +1,6 @@
+import type { DeviceName } from '../device-name.js';
 import { Command, Option } from 'commander';
-import { collect, count } from './options.js';
+import { collect, count, device } from './options.js';
 import { runWithProgress } from './run.js';
 
 interface GenerateFlags {
@@ -13,6 +14,7 @@ interface GenerateFlags {
   chainLength?: number;
   dtype: 'float32' | 'bfloat16';
   threads?: number;
+  device: DeviceName;
 }
 
 const help = `
@@ -37,6 +39,7 @@ export function generateCommand(): Command {
         .default('float32'),
     )
     .option('--threads <n>', 'CPU threads (every core)', count)
+    .option('--device <device>', 'cpu, cuda, cuda:N, or auto, a GPU where there is one', device, 'auto')
     .addHelpText('after', help)
     .action(async ({ image, video, audio, ...flags }: GenerateFlags) => {
       const { generate } = await import('../api.js');

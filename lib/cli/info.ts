@@ -1,6 +1,6 @@
 import { Command } from 'commander';
 import { version } from '../version.js';
-import { formatFields, type Fields } from './table.js';
+import { formatBytes, formatFields, type Fields } from './table.js';
 
 const help = `
 Example:
@@ -33,6 +33,11 @@ async function describeMachine(): Promise<Fields> {
     const { isa, threads, onednn, bfloat16Gemm } = native.info();
     fields.push(['isa', isa], ['threads', String(threads)], ['oneDNN', onednn]);
     fields.push(['bfloat16 products', bfloat16Gemm ? 'in hardware' : 'no: float32 is used']);
+    const { devices, reason } = native.cudaDevices();
+    devices.forEach(({ name, computeCapability, bytes }, i) => {
+      fields.push([`cuda:${i}`, `${name}, compute capability ${computeCapability}, ${formatBytes(bytes)}`]);
+    });
+    if (reason !== undefined) fields.push(['cuda', `none: ${reason}`]);
   } catch (error) {
     fields.push(['addon', `cannot be loaded: ${(error as Error).message.split('\n')[0]!}`]);
   }

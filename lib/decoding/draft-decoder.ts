@@ -1,8 +1,9 @@
 import { Rotary } from '../models/rotary.js';
-import type { Eagle3Config } from '../draft/eagle3.js';
+import { Eagle3Draft, type Eagle3Config } from '../draft/eagle3.js';
 import type { DraftVocabulary } from '../draft/vocabulary.js';
-import { cast, ops, scope, tensor, type Tensor } from '../tensor.js';
+import { cast, keep, ops, scope, tensor, type Tensor } from '../tensor.js';
 import { native, type DraftChain } from '../native.js';
+import { DraftChainOfOperations } from './draft-chain.js';
 import { DecoderCache } from './kv-cache.js';
 
 /** Slots with known target features that a draft reads before it proposes. n slots. */
@@ -34,33 +35,16 @@ export class DraftDecoder {
     weights: Record<string, Tensor>,
     readonly vocabulary: DraftVocabulary,
     readonly embedTokens: Tensor,
-    dtype: 'float32' | 'bfloat16' = native.info().bfloat16Gemm ? 'bfloat16' : 'float32',
+    dtype: 'float32' | 'bfloat16' = multipliesBFloat16(embedTokens) ? 'bfloat16' : 'float32',
   ) {
-    const w = (...names: string[]): Tensor => {
-      const parts = names.map((name) => cast(weights[`${name}.weight`]!, 'float32'));
-      const fused = parts.length === 1 ? parts[0]! : ops.cat(parts, 0);
-      return fused.shape.length === 2 ? cast(fused, dtype) : fused;
-    };
-    const attention = 'midlayer.self_attn';
-    this.#chain = scope(() =>
-      native.draftChain(
-        {
-          fc: w('fc'),
-          inputNorm: w('midlayer.input_layernorm'),
-          hiddenNorm: w('midlayer.hidden_norm'),
-          qkv: w(`${attention}.q_proj`, `${attention}.k_proj`, `${attention}.v_proj`),
-          output: w(`${attention}.o_proj`),
-          postAttentionNorm: w('midlayer.post_attention_layernorm'),
-          gateUp: w('midlayer.mlp.gate_proj', 'midlayer.mlp.up_proj'),
-          down: w('midlayer.mlp.down_proj'),
-          norm: w('norm'),
-          lmHead: w('lm_head'),
-          embedTokens,
-          targetIds: tensor(Int32Array.from(vocabulary.targetIds), [vocabulary.size]),
-        },
-        { ...config, activation: 'silu' },
-      ),
-    );
+    this.#chain =
+      embedTokens.device === 'cpu'
+        ? nativeChain(config, weights, vocabulary, embedTokens, dtype)
+        : new DraftChainOfOperations(
+            new Eagle3Draft(config, keep(scope(() => copies(weights))), { compute: dtype, trained: false }),
+            vocabulary,
+            embedTokens,
+          );
     this.#rotary = new Rotary(config.rotary);
     this.#cache = new DecoderCache({ ...config, numLayers: 1 });
   }
@@ -100,4 +84,46 @@ export class DraftDecoder {
     this.#rotary.dispose();
     this.#cache.dispose();
   }
+}
+
+function multipliesBFloat16({ device }: Tensor): boolean {
+  return device === 'cuda' || native.info().bfloat16Gemm;
+}
+
+function copies(weights: Record<string, Tensor>): Record<string, Tensor> {
+  return Object.fromEntries(Object.entries(weights).map(([name, weight]) => [name, cast(weight, 'float32')]));
+}
+
+function nativeChain(
+  config: Eagle3Config,
+  weights: Record<string, Tensor>,
+  vocabulary: DraftVocabulary,
+  embedTokens: Tensor,
+  dtype: 'float32' | 'bfloat16',
+): DraftChain {
+  const w = (...names: string[]): Tensor => {
+    const parts = names.map((name) => cast(weights[`${name}.weight`]!, 'float32'));
+    const fused = parts.length === 1 ? parts[0]! : ops.cat(parts, 0);
+    return fused.shape.length === 2 ? cast(fused, dtype) : fused;
+  };
+  const attention = 'midlayer.self_attn';
+  return scope(() =>
+    native.draftChain(
+      {
+        fc: w('fc'),
+        inputNorm: w('midlayer.input_layernorm'),
+        hiddenNorm: w('midlayer.hidden_norm'),
+        qkv: w(`${attention}.q_proj`, `${attention}.k_proj`, `${attention}.v_proj`),
+        output: w(`${attention}.o_proj`),
+        postAttentionNorm: w('midlayer.post_attention_layernorm'),
+        gateUp: w('midlayer.mlp.gate_proj', 'midlayer.mlp.up_proj'),
+        down: w('midlayer.mlp.down_proj'),
+        norm: w('norm'),
+        lmHead: w('lm_head'),
+        embedTokens,
+        targetIds: tensor(Int32Array.from(vocabulary.targetIds), [vocabulary.size]),
+      },
+      { ...config, activation: 'silu' },
+    ),
+  );
 }

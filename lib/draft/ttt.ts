@@ -37,9 +37,10 @@ export function trainingTimeTest(
 ): Pieces<StepMetrics[]> {
   return scopeOfPieces(function* () {
     const tape = new Tape(lossScales !== undefined);
-    const metrics = yield* forward(tape, context, inputs, lossScales);
+    const read = yield* forward(tape, context, inputs, lossScales);
     yield* tape.backward();
-    return metrics;
+    // Last: on a GPU reading waits for everything that was asked for before.
+    return read();
   });
 }
 
@@ -55,7 +56,7 @@ function* forward(
   context: TttContext,
   inputs: DraftInputs,
   lossScales: readonly number[] | undefined,
-): Pieces<StepMetrics[]> {
+): Pieces<() => StepMetrics[]> {
   const { draft } = context;
   const { plan } = inputs;
   const head: HeadRows[] = [];
@@ -124,10 +125,9 @@ function headLosses(
   inputs: DraftInputs,
   head: readonly HeadRows[],
   lossScales: readonly number[] | undefined,
-): StepMetrics[] {
+): () => StepMetrics[] {
   const { steps } = inputs.plan;
-  const metrics = steps.map(({ candidates }) => ({ loss: 0, rows: 0, correct: 0, candidates, chains: 0 }));
-  if (head.length === 0) return metrics;
+  if (head.length === 0) return () => metricsOf(context, inputs, new Float32Array(), new Int32Array());
   const { draft } = context;
   const counts = head.map(({ step }) => steps[step]!.supervised.length);
   const total = counts.reduce((sum, count) => sum + count, 0);
@@ -146,9 +146,20 @@ function headLosses(
     indexTensor(teacherRows),
     tensor(scales, [total]),
   );
-  const [loss, choices] = [toFloats(losses), toInts(argmax)];
+  return () => metricsOf(context, inputs, toFloats(losses), toInts(argmax));
+}
+
+/** Sums of the steps from the loss and the draft's choice of each supervised row, step after step. */
+function metricsOf(
+  context: TttContext,
+  inputs: DraftInputs,
+  loss: Float32Array,
+  choices: Int32Array,
+): StepMetrics[] {
+  const { steps } = inputs.plan;
+  const metrics = steps.map(({ candidates }) => ({ loss: 0, rows: 0, correct: 0, candidates, chains: 0 }));
   let alive = new Uint8Array(inputs.batch.inputIds.length).fill(1);
-  at = 0;
+  let at = 0;
   for (const [s, rows] of steps.entries()) {
     const next = new Uint8Array(alive.length);
     const step = metrics[s]!;

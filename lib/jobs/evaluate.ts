@@ -3,12 +3,12 @@ import { Evaluator } from '../decoding/evaluator.js';
 import { loadDraft } from '../draft/load.js';
 import { resolveModel } from '../hub/resolve.js';
 import { loadProcessor, loadTarget, readTargetInfo } from '../models/registry.js';
-import { native } from '../native.js';
 import type { JobOf } from '../worker/jobs.js';
+import { prepareCompute } from './compute.js';
 import { warnOfSkipped } from './skipped.js';
 
 export const run: JobOf<'evaluate'> = async (options, context) => {
-  if (options.threads !== undefined) native.setThreads(options.threads);
+  prepareCompute(options, context);
   const targetDir = resolveModel(options.model);
   const draft = loadDraft(options.draft, { target: readTargetInfo(targetDir) });
   const processor = loadProcessor(targetDir, { positionRule: draft.contract.positionRule });

@@ -7,16 +7,16 @@ import { resolveModel } from '../hub/resolve.js';
 import { writeSafetensors } from '../hub/safetensors-writer.js';
 import { loadProcessor, loadTarget } from '../models/registry.js';
 import type { PrefillResult, Sample, Target } from '../models/target.js';
-import { native } from '../native.js';
 import { hasDefaultAuxLayers, resolveContract, type ServingOptions } from '../serving/contract.js';
 import { cast, scope, tensor, type DType, type Tensor } from '../tensor.js';
 import { version } from '../version.js';
 import type { FeaturesOptions, JobOf } from '../worker/jobs.js';
+import { prepareCompute } from './compute.js';
 import { warnOfSkipped } from './skipped.js';
 
 /** One safetensors file a record, and `features.json`, which says what they were made with. */
 export const run: JobOf<'features'> = async (options, context) => {
-  if (options.threads !== undefined) native.setThreads(options.threads);
+  prepareCompute(options, context);
   const targetDir = resolveModel(options.model);
   const serving = options.serving ?? { engine: 'sglang' };
   const processor = loadProcessor(targetDir, {

@@ -5,12 +5,12 @@ import { loadDraft } from '../draft/load.js';
 import { resolveModel } from '../hub/resolve.js';
 import { loadProcessor, loadTarget, readTargetInfo } from '../models/registry.js';
 import type { ContentPart, ConversationRecord, Processor } from '../models/target.js';
-import { native } from '../native.js';
 import { dispose } from '../tensor.js';
 import type { GenerateOptions, JobOf } from '../worker/jobs.js';
+import { prepareCompute } from './compute.js';
 
 export const run: JobOf<'generate'> = async (options, context) => {
-  if (options.threads !== undefined) native.setThreads(options.threads);
+  prepareCompute(options, context);
   const targetDir = resolveModel(options.model);
   const loaded =
     options.draft === undefined ? undefined : loadDraft(options.draft, { target: readTargetInfo(targetDir) });

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { devicePattern } from '../device-name.js';
 import { ConfigError, describeIssues } from './config-issues.js';
 
 const count = () => z.int().min(1);
@@ -127,6 +128,11 @@ const trainingSchema = z
     prefetch: natural()
       .default(1)
       .describe('Steps whose records are read, decoded and preprocessed while another step trains'),
+    device: z
+      .string()
+      .regex(devicePattern, { error: 'expected auto, cpu, cuda or cuda:N' })
+      .default('auto')
+      .describe('Where target and draft compute: cpu, cuda, cuda:N, or auto, a GPU where there is one'),
     threads: count().optional().describe('CPU threads; every core if absent'),
     evalEvery: natural().default(100).describe('Optimizer steps between evaluations; 0: at the end only'),
     saveEvery: natural().default(100).describe('Optimizer steps between checkpoints; 0: at the end only'),

@@ -1,13 +1,14 @@
 import { createHash } from 'node:crypto';
 import { readRecords } from '../data/records.js';
+import type { DeviceName } from '../device-name.js';
 import { SampleStore, type DropReport } from '../data/sample-store.js';
 import { Eagle3Draft, initialWeights, type Eagle3Config } from '../draft/eagle3.js';
 import { TokenCounter, type DraftVocabulary } from '../draft/vocabulary.js';
 import { resolveModel } from '../hub/resolve.js';
 import { loadProcessor, loadTarget } from '../models/registry.js';
 import type { ConversationRecord, Processor, Target, TargetInfo } from '../models/target.js';
-import { native } from '../native.js';
 import { resolveContract, type ServingContract } from '../serving/contract.js';
+import { prepareCompute } from '../jobs/compute.js';
 import { warnOfSkipped } from '../jobs/skipped.js';
 import type { JobContext } from '../worker/job.js';
 import type { JobEvent } from '../worker/jobs.js';
@@ -38,7 +39,7 @@ export async function setUpTraining(
   config: TrainConfig,
   context: JobContext<JobEvent>,
 ): Promise<TrainingSetup> {
-  if (config.training.threads !== undefined) native.setThreads(config.training.threads);
+  prepareCompute({ ...config.training, device: config.training.device as DeviceName }, context);
   const targetDir = resolveModel(config.model);
   const processor = loadProcessor(targetDir, {
     ...config.media,

@@ -1,3 +1,4 @@
+import type { DeviceName } from '../device-name.js';
 import type { Modality } from '../models/target.js';
 import type { ServingOptions } from '../serving/contract.js';
 import type { ExportOptions, ExportResult } from '../serving/export.js';
@@ -47,6 +48,8 @@ export interface RecordCounts {
 }
 
 export interface ComputeOptions {
+  /** auto if absent: a GPU where there is one. */
+  device?: DeviceName;
   /** Element type of the target's weights and products; float32 if absent. */
   dtype?: 'float32' | 'bfloat16';
   /** CPU threads; every core if absent. */
@@ -130,6 +133,8 @@ export interface FeaturesOptions extends DataOptions {
   /** Contract fields that reach the features; SGLang's if absent. */
   serving?: ServingOptions;
   threads?: number;
+  /** auto if absent: a GPU where there is one. */
+  device?: DeviceName;
 }
 
 export interface FeaturesResult {

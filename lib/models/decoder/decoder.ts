@@ -17,7 +17,7 @@ export interface Deepstack {
   features: readonly Tensor[];
 }
 
-/** Rows that `DecoderLayers` takes. */
+/** Rows that `DecoderLayers` takes; steps of fewer have as many on a GPU, where products of other sizes round otherwise. */
 const mostStepRows = 16;
 
 /** {@link Attend} in the layer of that index. */
@@ -28,7 +28,9 @@ export class Decoder {
   readonly #config: LayerConfig;
   readonly #layers: TransformerLayer[];
   readonly #rotary: Rotary;
-  readonly #steps: DecoderLayers;
+  /** On the CPU, where calling operations one by one costs more than a small operation. */
+  readonly #steps: DecoderLayers | undefined;
+  readonly #attentionDtype: 'float32' | 'bfloat16';
   readonly #workspaces: Workspaces;
 
   /** Takes over the weights. */
@@ -39,7 +41,10 @@ export class Decoder {
     keep([weights.embedTokens, weights.finalNorm, weights.lmHead]);
     this.#config = info;
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
-    this.#steps = native.decoderLayers(weights.layers, this.#config);
+    const { device, dtype } = weights.lmHead;
+    if (device === 'cpu') this.#steps = native.decoderLayers(weights.layers, this.#config);
+    // On the CPU attention in float32 is cheap beside the products.
+    this.#attentionDtype = device === 'cuda' && dtype === 'bfloat16' ? 'bfloat16' : 'float32';
     this.#rotary = new Rotary(info.rotary);
     this.#workspaces = new Workspaces(this.#config);
   }
@@ -70,7 +75,7 @@ export class Decoder {
           const length = starts[s + 1]! - starts[s]!;
           cache.write(layer, narrow(k, 0, starts[s]!, length), narrow(v, 0, starts[s]!, length));
         });
-        ops.attention(q, k, v, begin, end, { out });
+        ops.attention(q, k, v, begin, end, { out, dtype: this.#attentionDtype });
       };
       const lastHiddenStates = this.#run(x, tables, attend, taps, deepstack, options.deepstack);
       caches?.forEach((cache, s) => {
@@ -105,43 +110,58 @@ export class Decoder {
     store.reserve(start + rows);
     return scope(() => {
       const { hiddenSize, numLayers } = this.info;
-      const taps = new Taps(rows, hiddenSize, numLayers, auxLayerIds, false);
-      const tables = this.#rotary.tables(tensor(positions, [1, rows]));
-      if (rows <= mostStepRows) {
+      if (this.#steps && rows <= mostStepRows) {
+        const taps = new Taps(rows, hiddenSize, numLayers, auxLayerIds, false);
+        const tables = this.#rotary.tables(tensor(positions, [1, rows]));
         const x = this.embed(ids);
         this.#steps.step(x, tables.cos, tables.sin, store.keys, store.values, start, taps.boundaries, taps.aux);
         store.extend(rows);
         return { auxHiddenStates: taps.aux, lastHiddenStates: this.#finalNorm(x) };
       }
-      const slots = new Int32Array(rows);
-      const ends = new Int32Array(rows);
-      for (let i = 0; i < rows; i++) {
-        slots[i] = start + i;
-        ends[i] = start + i + 1;
-      }
-      const slot = tensor(slots, [rows]);
-      const begin = ops.zeros([rows], 'int32');
-      const end = tensor(ends, [rows]);
+      // Rows that fill up see no keys and leave none.
+      const all = this.#steps ? rows : Math.max(rows, mostStepRows);
+      const fill = <T extends Int32Array | Float32Array>(values: T, filled: T): T => (filled.set(values), filled);
+      const taps = new Taps(all, hiddenSize, numLayers, auxLayerIds, false);
+      const tables = this.#rotary.tables(tensor(fill(positions, new Float32Array(all)), [1, all]));
+      const slot = tensor(
+        Int32Array.from({ length: rows }, (_, i) => start + i),
+        [rows],
+      );
+      const begin = ops.zeros([all], 'int32');
+      const end = tensor(
+        Int32Array.from({ length: all }, (_, i) => (i < rows ? start + i + 1 : 0)),
+        [all],
+      );
       const attend: AttendInLayer = (layer, q, k, v, out) => {
         const keys = store.keys[layer]!;
         const values = store.values[layer]!;
-        ops.scatterRows(keys, slot, k);
-        ops.scatterRows(values, slot, v);
+        ops.scatterRows(keys, slot, narrow(k, 0, 0, rows));
+        ops.scatterRows(values, slot, narrow(v, 0, 0, rows));
         ops.attention(q, keys, values, begin, end, { out });
       };
-      const lastHiddenStates = this.#run(this.embed(ids), tables, attend, taps);
+      const lastHiddenStates = this.#run(this.embed(fill(ids, new Int32Array(all))), tables, attend, taps);
       store.extend(rows);
-      return { auxHiddenStates: taps.aux, lastHiddenStates };
+      return {
+        auxHiddenStates: narrow(taps.aux, 0, 0, rows),
+        lastHiddenStates: narrow(lastHiddenStates, 0, 0, rows),
+      };
     });
   }
 
   /** float32 [n, V] of rows of the last hidden states. */
   logits(rows: Tensor): Tensor {
-    return ops.matmul(rows, this.weights.lmHead, { transposeB: true });
+    const { lmHead } = this.weights;
+    const [n, width] = rows.shape as [number, number];
+    if (this.#steps || n >= mostStepRows) return ops.matmul(rows, lmHead, { transposeB: true });
+    return scope(() => {
+      const filled = ops.zeros([mostStepRows, width], 'float32');
+      narrow(filled, 0, 0, n).copyFrom(rows);
+      return narrow(ops.matmul(filled, lmHead, { transposeB: true }), 0, 0, n);
+    });
   }
 
   dispose(): void {
-    this.#steps.dispose();
+    this.#steps?.dispose();
     this.#workspaces.dispose();
     this.#rotary.dispose();
     dispose(this.weights);
