@@ -3,6 +3,8 @@
 //
 //   bootstrap.mjs            everything that is missing or stale
 //   bootstrap.mjs dist       that step alone (system, npm, addon, dist)
+//   bootstrap.mjs cuda       the CUDA kernels, where there is nvcc; only if asked for
+//   bootstrap.mjs emulation  the same kernels for the CPU, as tests run them; only if asked for
 //
 // Uses Node's own modules only, since it runs before npm's packages are there. EYAS_PREBUILDS_ONLY=1 never compiles.
 
@@ -37,12 +39,15 @@ const SYSTEM_PACKAGES = {
 };
 
 const STEPS = { system: installSystemPackages, npm: installNpmPackages, addon: buildAddon, dist: buildDist };
+const MORE_STEPS = { cuda: buildCuda, emulation: buildEmulation };
 
 checkNode();
 const chosen = process.argv.slice(2);
+const all = { ...STEPS, ...MORE_STEPS };
 for (const name of chosen)
-  if (!(name in STEPS)) fail(`unknown step ${name}: expected ${Object.keys(STEPS).join(', ')}`);
-for (const [name, step] of Object.entries(STEPS)) if (chosen.length === 0 || chosen.includes(name)) step();
+  if (!(name in all)) fail(`unknown step ${name}: expected ${Object.keys(all).join(', ')}`);
+for (const [name, step] of Object.entries(all))
+  if (chosen.length === 0 ? name in STEPS : chosen.includes(name)) step();
 
 function checkNode() {
   const [major, minor] = process.versions.node.split('.').map(Number);
@@ -96,6 +101,39 @@ function buildAddon() {
   ];
   const addon = join(root, 'build', 'Release', 'eyas.node');
   ensureBuilt('addon', addon, sources, 'building the addon', ['node', 'scripts/build-native.mjs', 'build']);
+}
+
+function buildCuda() {
+  if (!mustCompile()) return;
+  if (!onPath(process.env.CUDACXX ?? 'nvcc') && !onPath('/usr/local/cuda/bin/nvcc')) {
+    say('no nvcc: the CUDA kernels are not built');
+    return;
+  }
+  ensureBuilt(
+    'cuda',
+    join(root, 'build', 'Release', 'libeyas_cuda.so'),
+    cudaSources(),
+    'building the CUDA kernels',
+    ['node', 'scripts/build-cuda.mjs'],
+  );
+}
+
+function buildEmulation() {
+  ensureBuilt(
+    'emulation',
+    join(root, 'build', 'emulated', 'libeyas_cuda.so'),
+    cudaSources(),
+    'building the CUDA kernels for the CPU',
+    ['node', 'scripts/build-cuda.mjs', 'emulated'],
+  );
+}
+
+function cudaSources() {
+  return [
+    join(root, 'scripts', 'build-cuda.mjs'),
+    ...filesIn(join(root, 'csrc', 'cuda')),
+    ...filesIn(join(root, 'csrc', 'core')).filter((name) => name.endsWith('.h') || name.endsWith('dtype.cc')),
+  ];
 }
 
 function buildDist() {

@@ -220,8 +220,9 @@ describe('operands in the order of the kernels', () => {
           const b = cast(matrix(draws, k, n), dtype);
           const rounded = dtype === 'bfloat16';
           const expected = matmulReference(operand(a, rounded), operand(b, rounded), [m, k, n]);
-          const bias = tensor(draws.normals(n), [n]);
-          const biased = expected.map((x, i) => x + toFloats(bias)[i % n]!);
+          const added = draws.normals(n);
+          const bias = tensor(added, [n]);
+          const biased = expected.map((x, i) => x + added[i % n]!);
           for (const transposeB of [false, true]) {
             // A view of some columns of a wider matrix.
             const wide = cast(matrix(draws, transposeB ? n : k, (transposeB ? k : n) + 5), dtype);

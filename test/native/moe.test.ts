@@ -195,7 +195,7 @@ describe('expertMlp', () => {
             return toFloats(ops.expertMlp(narrow(x, 0, start, rows), routing, gateUp, down, silu));
           };
           const all = run(0, 16);
-          for (let rows = 1; rows < 16; rows++)
+          for (const rows of [1, 2, 3, 4, 7, 8, 15])
             for (const start of [0, 16 - rows]) {
               const expected = all.slice(start * size.hidden, (start + rows) * size.hidden);
               expectSameBits(run(start, rows), expected, `${rows} rows from ${start}`);

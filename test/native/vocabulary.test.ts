@@ -343,12 +343,14 @@ describe('linearSoftCrossEntropy', () => {
   it('overwrites dweight where it is told to', () => {
     scope(() => {
       // More rows than a chunk holds: only the first chunk overwrites.
-      const shape: [number, number, number] = [300, 8, 64000];
-      const { x, weight, teacher, teacherRows } = setUp(shape, 'float32');
+      const [n, features, vocabulary] = [300, 8, 64000];
+      const { weight, teacher } = setUp([1, features, vocabulary], 'float32');
+      const rows = ops.randomNormal([n, features], 1, 9n);
+      const teacherRows = ops.zeros([n], 'int32');
       const [added, overwritten] = [0, NaN].map((value) => {
-        const dweight = ops.zeros([shape[2], shape[1]], 'float32');
+        const dweight = ops.zeros([vocabulary, features], 'float32');
         dweight.fill(value);
-        ops.linearSoftCrossEntropy(x, weight, teacher, teacherRows, 1, dweight, value === 0);
+        ops.linearSoftCrossEntropy(rows, weight, teacher, teacherRows, 1, dweight, value === 0);
         return toFloats(dweight);
       });
       expectClose(overwritten!, added!, 1e-6, 'dweight');

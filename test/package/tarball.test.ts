@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawnSync } from 'node:child_process';
 import { cpSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join, relative } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +13,8 @@ const prebuilds = `${process.platform}-${process.arch}`;
 
 const run = (command: string, args: string[], cwd: string, env: NodeJS.ProcessEnv = process.env) =>
   execFileSync(command, args, { cwd, env, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] });
+
+const hasNvcc = spawnSync('nvcc', ['--version']).status === 0;
 
 /** PATH of a machine without compiler and CMake: node and ffmpeg alone. */
 function bareEnvironment(): NodeJS.ProcessEnv {
@@ -30,7 +32,11 @@ beforeAll(() => {
   const filter = (path: string) => !left.has(relative(root, path));
   cpSync(root, source, { recursive: true, filter });
   symlinkSync(join(root, 'node_modules'), join(source, 'node_modules'));
-  run('npm', ['run', 'prebuild'], source);
+  // For one generation of GPUs: what is left out is more of the same.
+  run('npm', ['run', 'prebuild'], source, {
+    ...process.env,
+    EYAS_CUDA_CMAKE_ARGS: '-DCMAKE_CUDA_ARCHITECTURES=90-real',
+  });
   run('npm', ['pack', '--pack-destination', dir], source);
   mkdirSync(user);
   writeFileSync(join(user, 'package.json'), '{"private": true, "type": "module"}\n');
@@ -47,6 +53,7 @@ describe('the packed tarball, installed without scripts in an empty directory', 
     expect(files).toContain('eyas.node');
     expect(files).toContain('libdnnl.so.2');
     expect(files).toContain('libgomp.so.1');
+    expect(files.includes('libeyas_cuda.so')).toBe(hasNvcc);
     expect(readdirSync(installed)).not.toContain('build');
     expect(readdirSync(installed)).not.toContain('test');
     expect(readdirSync(installed)).not.toContain('models');

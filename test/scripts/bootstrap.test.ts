@@ -124,7 +124,7 @@ describe('bootstrap', () => {
     expect(bootstrap('dist').calls).toEqual(['tsc']);
     expect(bootstrap('nothing')).toMatchObject({
       code: 1,
-      output: 'bootstrap: unknown step nothing: expected system, npm, addon, dist\n',
+      output: 'bootstrap: unknown step nothing: expected system, npm, addon, dist, cuda, emulation\n',
     });
   });
 
