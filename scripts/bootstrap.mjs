@@ -119,6 +119,10 @@ function buildCuda() {
 }
 
 function buildEmulation() {
+  if (process.arch !== 'x64') {
+    say(`the CUDA kernels are emulated on x64 only, not on ${process.arch}`);
+    return;
+  }
   ensureBuilt(
     'emulation',
     join(root, 'build', 'emulated', 'libeyas_cuda.so'),

@@ -1,4 +1,4 @@
-import sharp, { type Metadata, type Sharp } from 'sharp';
+import type { Metadata, Sharp } from 'sharp';
 import type { MediaSource } from '../models/target.js';
 import { native, type PatchOptions, type PictureData, type PictureView } from '../native.js';
 import { atSource, readSource } from './source.js';
@@ -17,7 +17,9 @@ const formats = ['jpeg', 'png', 'webp', 'gif', 'tiff'];
 /** Where Pillow takes a picture for a decompression bomb. */
 const maxPixels = 178_956_970;
 
-function openSharp(bytes: Uint8Array): Sharp {
+/** Loaded where it is needed: JPEGs, most pictures by far, do without. */
+async function openSharp(bytes: Uint8Array): Promise<Sharp> {
+  const { default: sharp } = await import('sharp');
   return sharp(bytes, {
     failOn: 'error',
     ignoreIcc: true,
@@ -56,7 +58,7 @@ function grayToRgb(gray: Uint16Array): Uint8Array {
 
 /** Pixels of what the addon does not decode. */
 async function decodeSharp(bytes: Uint8Array): Promise<RgbImage> {
-  const image = openSharp(bytes);
+  const image = await openSharp(bytes);
   const { space, depth, hasAlpha } = await readHeader(image);
   const read = async (pipeline: Sharp, convert: (data: Buffer) => Uint8Array): Promise<RgbImage> => {
     const { data, info } = await pipeline.toBuffer({ resolveWithObject: true });
@@ -107,7 +109,7 @@ export class Picture {
   /** Throws where the bytes are no picture of a known format, or larger than Pillow allows. */
   static async open(bytes: Uint8Array): Promise<Picture> {
     const jpeg = native.jpegSize(bytes);
-    const { width, height } = jpeg ?? (await readHeader(openSharp(bytes))).autoOrient;
+    const { width, height } = jpeg ?? (await readHeader(await openSharp(bytes))).autoOrient;
     return new Picture(bytes, width, height, jpeg !== undefined);
   }
 

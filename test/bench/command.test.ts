@@ -51,22 +51,33 @@ describe('options', () => {
     [
       'an unknown shape',
       ['ttt', '--shapes', 'vlm,huge'],
-      '--shapes of ttt: expected vlm, chat, long, wide, tiny, received huge',
+      '--shapes of ttt: expected vlm, chat, long, wide, 7b, tiny, received huge',
     ],
     [
       'no shape',
       ['ttt', '--shapes', ''],
-      '--shapes of ttt: expected vlm, chat, long, wide, tiny, received \n',
+      '--shapes of ttt: expected vlm, chat, long, wide, 7b, tiny, received \n',
     ],
     [
       'a shape that one of the suites lacks',
       ['ttt,prefill', '--shapes', 'vlm'],
-      '--shapes of prefill: expected qwen2_5_vl, qwen3_vl_moe, received vlm',
+      '--shapes of prefill: expected qwen2_5_vl, qwen3_vl_moe, 7b, tiny, received vlm',
     ],
     [
       'an unknown dtype',
       ['ttt', '--dtypes', 'float16'],
       '--dtypes: expected float32, bfloat16, received float16',
+    ],
+    ['an unknown device', ['ttt', '--device', 'tpu'], '--device: expected cpu, cuda, received tpu'],
+    [
+      'a suite that has no GPU side',
+      ['decode', '--device', 'cuda'],
+      '--device cuda: expected ttt, prefill, received decode',
+    ],
+    [
+      'a GPU where there is none',
+      ['ttt', '--device', 'cuda'],
+      '--device cuda: expected a GPU, received none: ',
     ],
     ['zero runs', ['ttt', '--repeat', '0'], '--repeat: expected a whole number from 1 on, received 0'],
     ['half a run', ['ttt', '--repeat', '1.5'], '--repeat: expected a whole number from 1 on, received 1.5'],

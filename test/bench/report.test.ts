@@ -1,14 +1,14 @@
 import { spawnSync } from 'node:child_process';
 import { closeSync, mkdtempSync, openSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { basename, join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, it } from 'vitest';
 import { bench, benchFile, type Report, type Result } from './helpers/modules.js';
 
 const { formatResults, markdown, writeResults } = (await bench('harness', 'report.mjs')) as {
   formatResults: (report: Report) => string;
   markdown: (title: string, report: Report) => string;
-  writeResults: (folder: string, suites: string[], report: Report) => string[];
+  writeResults: (folder: string, suites: string[], report: Report, device?: 'cpu' | 'cuda') => string[];
 };
 const { chart } = (await bench('chart.mjs')) as { chart: (results: Result[], title: string) => string };
 
@@ -134,6 +134,16 @@ describe('result files', () => {
     expect(JSON.parse(readFileSync(paths[0]!, 'utf8'))).toEqual(report);
     expect(readFileSync(paths[1]!, 'utf8')).toContain('| prefill | qwen2_5_vl |');
     expect(readdirSync(join(folder, 'made', 'here'))).toHaveLength(2);
+  });
+
+  it('of a GPU have its name', () => {
+    const names = ['NVIDIA H100 80GB HBM3', 'NVIDIA A100-SXM4-80GB', 'NVIDIA GeForce RTX 4090'].map(
+      (device) =>
+        basename(writeResults(folder, ['ttt'], { ...report, device }, 'cuda')[0]!).slice(
+          '2026-11-30-'.length,
+        ),
+    );
+    expect(names).toEqual(['h100-ttt.json', 'a100-ttt.json', 'nvidia-geforce-rtx-4090-ttt.json']);
   });
 
   it('replace older ones at once: who reads the old file reads all of it', () => {

@@ -171,6 +171,31 @@ describe('prefill', () => {
   });
 });
 
+describe('prefill of a decoder with random weights', () => {
+  const answers = (seconds: number, finite = true): Answers => ({
+    prefill: { seconds, finite },
+    peak: { mb: 10 },
+  });
+
+  it('is timed, with the same sizes for both sides', async () => {
+    const { run, log } = sides(answers(0.1), answers(0.2));
+    const results = await run('prefill', options(['7b'], 'bfloat16'));
+    complete(results);
+    expect(results).toMatchObject([
+      { suite: 'prefill', shape: '7b', dtype: 'bfloat16', ratio: 2, tokens: 4096 },
+    ]);
+    const [ours, theirs] = log.filter(({ request }) => request.do === 'load').map(({ request }) => request);
+    expect(ours).toEqual(theirs);
+    expect(ours).toMatchObject({ tokens: 4096, config: { hidden_size: 3584, num_hidden_layers: 28 } });
+  });
+
+  it('refuses states that are not finite', async () => {
+    await expect(sides(answers(1), answers(1, false)).run('prefill', options(['7b']))).rejects.toThrow(
+      'prefill 7b: expected finite states',
+    );
+  });
+});
+
 describe('preprocess', () => {
   it('is compared with both processors of transformers at every size', async () => {
     const peer: Answers = { preprocess: ({ pillow }) => ({ seconds: pillow ? 0.06 : 0.02 }) };

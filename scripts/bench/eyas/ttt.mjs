@@ -9,9 +9,9 @@ import { DraftVocabulary } from '../../../dist/draft/vocabulary.js';
 import { openSafetensors } from '../../../dist/hub/safetensors.js';
 import { writeSafetensors } from '../../../dist/hub/safetensors-writer.js';
 import { native } from '../../../dist/native.js';
-import { cast, keep, narrow, ops, scope, tensor, toInts } from '../../../dist/tensor.js';
+import { cast, keep, narrow, ops, scope, tensor, toFloats, toInts } from '../../../dist/tensor.js';
 import { Eagle3Trainer } from '../../../dist/training/trainer.js';
-import { serve } from '../harness/serve.mjs';
+import { device, serve } from '../harness/serve.mjs';
 import { productsOfStep } from './products.mjs';
 
 function draftConfig(shape) {
@@ -133,9 +133,16 @@ function load({ folder, shape, dtype, rules }) {
   });
 }
 
+/** Waits for all that a GPU was asked for. */
+function finish() {
+  if (device !== 'cpu') scope(() => toFloats(ops.zeros([1], 'float32')));
+}
+
 function step({ lr }) {
+  finish();
   const started = performance.now();
   const { loss, stepLoss, gradNorm } = trainer.step([samples], lr);
+  finish();
   return {
     seconds: (performance.now() - started) / 1000,
     loss,
@@ -169,6 +176,8 @@ function ceiling() {
 
 function secondsOf(m, k, n, dtype) {
   const operand = (rows, columns) => {
+    // The clock of a GPU depends on what it multiplies.
+    if (device !== 'cpu') return cast(ops.randomNormal([rows, columns], 1, 1n), dtype);
     const values = ops.zeros([rows, columns], dtype);
     values.fill(0.5);
     return values;
@@ -176,12 +185,69 @@ function secondsOf(m, k, n, dtype) {
   const [a, b] = [operand(m, k), operand(n, k)];
   const out = ops.zeros([m, n], 'float32');
   const panels = ops.matmulPanels(b, true);
+  // On a GPU many at a time, for asking takes longer than a small product.
+  const calls = device === 'cpu' ? 1 : 20;
   const times = Array.from({ length: 6 }, (_, i) => {
+    finish();
     const started = performance.now();
-    ops.matmul(a, b, { transposeB: true, out, ...(i % 2 && { panels }) });
-    return (performance.now() - started) / 1000;
+    for (let call = 0; call < calls; call++) {
+      ops.matmul(a, b, { transposeB: true, out, ...(i % 2 && { panels }) });
+    }
+    finish();
+    return (performance.now() - started) / 1000 / calls;
   });
   return Math.min(...times.slice(2));
+}
+
+/**
+ * The attention of a step by itself: the supervised queries at the end, the prompt's keys, and keys of their own.
+ * @returns seconds and GFLOP of forward and backward, and the rate in GFLOP/s of the largest product of the step
+ */
+function attention({ shape, dtype }) {
+  return scope(() => {
+    const { heads, kv_heads, tokens, supervised: n } = shape;
+    const d = shape.hidden / heads;
+    let seed = 1n;
+    const random = (...size) => ops.randomNormal(size, 1, seed++);
+    const [q, dout] = [random(n, heads, d), random(n, heads, d)];
+    const [k, v] = [random(tokens, kv_heads, d), random(tokens, kv_heads, d)];
+    const ids = (of) =>
+      tensor(
+        Int32Array.from({ length: n }, (_, i) => of(i)),
+        [n],
+      );
+    const [begin, end] = [ids(() => 0), ids((i) => tokens - n + i + 1)];
+    const extras = [0, 1, 2].map(() => ({
+      k: random(n, kv_heads, d),
+      v: random(n, kv_heads, d),
+      rows: ids((i) => i),
+    }));
+    const options = { extras, dtype };
+    const pairs = n * (tokens - (n - 1) / 2 + extras.length) * heads;
+    const { out, lse } = ops.attention(q, k, v, begin, end, options);
+    const best = (run) => {
+      const times = Array.from({ length: 5 }, () => {
+        finish();
+        const started = performance.now();
+        for (let i = 0; i < 10; i++) scope(run);
+        finish();
+        return (performance.now() - started) / 10_000;
+      });
+      return Math.min(...times);
+    };
+    const product = [n, shape.hidden, 2 * shape.intermediate];
+    return {
+      forward: {
+        gflop: (4 * d * pairs) / 1e9,
+        seconds: best(() => ops.attention(q, k, v, begin, end, options)),
+      },
+      backward: {
+        gflop: (10 * d * pairs) / 1e9,
+        seconds: best(() => ops.attentionBackward(dout, q, k, v, out, lse, begin, end, options)),
+      },
+      rate: (2 * product[0] * product[1] * product[2]) / secondsOf(...product, dtype) / 1e9,
+    };
+  });
 }
 
 /** Share of a step that is not spent in the addon: the median of five steps. */
@@ -197,6 +263,7 @@ await serve({
   load,
   step,
   ceiling,
+  attention,
   profile,
   info: () => ({ threads: native.info().threads, isa: native.info().isa }),
 });

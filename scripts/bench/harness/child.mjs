@@ -17,12 +17,12 @@ export class Child {
   #errors = '';
   #closed;
 
-  /** @param name what messages call it; @param threads that its products use */
-  constructor(name, command, args, threads) {
+  /** @param name what messages call it; @param threads that its products use; @param device cpu or cuda */
+  constructor(name, command, args, threads, device = 'cpu') {
     this.name = name;
     this.#process = spawn(command, args, {
       stdio: ['pipe', 'pipe', 'pipe'],
-      env: { ...process.env, OMP_NUM_THREADS: String(threads) },
+      env: { ...process.env, OMP_NUM_THREADS: String(threads), EYAS_BENCH_DEVICE: device },
     });
     running.add(this.#process);
     this.#process.on('error', (error) => (this.#errors += error.message));

@@ -59,7 +59,7 @@ export function markdown(title, report) {
   return [
     `# ${title}`,
     '',
-    `${heading(report)}. Medians of alternating runs; peaks are resident memory of the processes.`,
+    `${heading(report)}. Medians of alternating runs; peaks are resident memory of the processes, on a GPU what its tensors take.`,
     '',
     line(used.map(([name]) => name)),
     line(used.map(() => '---')),
@@ -68,11 +68,15 @@ export function markdown(title, report) {
   ].join('\n');
 }
 
-/** Writes `<date>-<suites>.json` and `.md`; whole files or none. */
-export function writeResults(folder, suites, report) {
+/** NVIDIA H100 80GB HBM3 → h100 */
+export const slug = (name) =>
+  /\b[A-Z]+\d{2,3}\b/.exec(name)?.[0].toLowerCase() ?? name.toLowerCase().replace(/\W+/g, '-');
+
+/** Writes `<date>-<device>-<suites>.json` and `.md`; whole files or none. */
+export function writeResults(folder, suites, report, device = 'cpu') {
   mkdirSync(folder, { recursive: true });
   const date = new Date().toISOString().slice(0, 10);
-  const name = `${date}-cpu-${suites.join('+')}`;
+  const name = `${date}-${device === 'cpu' ? 'cpu' : slug(report.device)}-${suites.join('+')}`;
   const files = [
     [`${name}.json`, `${JSON.stringify(report, null, 2)}\n`],
     [`${name}.md`, markdown(`${suites.join(', ')}, ${date}`, report)],

@@ -2,9 +2,14 @@
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import { createInterface } from 'node:readline';
+import { native } from '../../../dist/native.js';
+
+/** Where this side computes. */
+export const device = process.env.EYAS_BENCH_DEVICE ?? 'cpu';
 
 /** Answers requests `{ do, …}` with what `actions[do]` gives. */
 export async function serve(actions) {
+  native.setDevice(device);
   const all = { reset_peak: resetPeak, peak, ...actions };
   for await (const line of createInterface({ input: process.stdin })) {
     const request = JSON.parse(line);
@@ -16,8 +21,12 @@ export async function serve(actions) {
   }
 }
 
-/** Begins a new maximum of resident memory; Linux only, elsewhere it stays that of the whole process. */
+/** Begins a new maximum of resident memory; Linux only, elsewhere it stays that of the whole process. Of a GPU, its own. */
 function resetPeak() {
+  if (device !== 'cpu') {
+    native.resetPeakMemory();
+    return;
+  }
   try {
     writeFileSync('/proc/self/clear_refs', '5');
   } catch {
@@ -27,6 +36,7 @@ function resetPeak() {
 
 /** Most resident memory since then. */
 function peak() {
+  if (device !== 'cpu') return { mb: native.memory().peakBytes / 2 ** 20 };
   try {
     const [, kib] = /VmHWM:\s+(\d+)/.exec(readFileSync('/proc/self/status', 'utf8'));
     return { mb: Number(kib) / 1024 };

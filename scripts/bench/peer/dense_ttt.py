@@ -35,7 +35,8 @@ class DenseDraft(torch.nn.Module):
             self.register_parameter(name.replace(".", "_"), torch.nn.Parameter(weight))
         self.heads, self.kv_heads = heads, kv_heads
         self.head_dim = weights["midlayer.self_attn.q_proj.weight"].shape[0] // heads
-        self.inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32) / self.head_dim)
+        device = next(iter(weights.values())).device
+        self.inverse = theta ** (-torch.arange(0, self.head_dim, 2, dtype=torch.float32, device=device) / self.head_dim)
         # Bytes of a step's scores beyond which autograd does not keep them but computes them again, some heads at a
         # time: all heads of 8,192 tokens would need more memory than 24 GB.
         self.recompute_beyond = 1 << 30
@@ -106,8 +107,8 @@ def dense_ttt(draft, batch, steps, decay):
         del logits
     hidden = draft.linear(batch["features"], "fc")
     length = ids.shape[1]
-    mask = torch.full((length, length), torch.finfo(hidden.dtype).min, dtype=hidden.dtype).triu(1)
-    positions = torch.arange(length)
+    mask = torch.full((length, length), torch.finfo(hidden.dtype).min, dtype=hidden.dtype, device=ids.device).triu(1)
+    positions = torch.arange(length, device=ids.device)
     keys, values, losses = [], [], []
     counted = torch.ones_like(assistant)
     for s in range(steps):

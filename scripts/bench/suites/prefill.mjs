@@ -5,8 +5,41 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { alternate, expectEqual } from '../harness/measure.mjs';
 
-export const shapes = { qwen2_5_vl: {}, qwen3_vl_moe: {} };
-export const defaultShapes = Object.keys(shapes);
+/** Text decoders at the size of a published one, with random weights of each side's own: timed, not compared. */
+const decoders = {
+  '7b': {
+    tokens: 4096,
+    aux_layers: [2, 14, 25],
+    config: {
+      hidden_size: 3584,
+      intermediate_size: 18944,
+      num_hidden_layers: 28,
+      num_attention_heads: 28,
+      num_key_value_heads: 4,
+      vocab_size: 152064,
+      max_position_embeddings: 32768,
+      rope_theta: 1e6,
+    },
+  },
+  /** Seconds, for tests of this harness. */
+  tiny: {
+    tokens: 40,
+    aux_layers: [1, 2, 3],
+    config: {
+      hidden_size: 64,
+      intermediate_size: 96,
+      num_hidden_layers: 4,
+      num_attention_heads: 4,
+      num_key_value_heads: 2,
+      vocab_size: 100,
+      max_position_embeddings: 128,
+      rope_theta: 1e6,
+    },
+  },
+};
+
+export const shapes = { qwen2_5_vl: {}, qwen3_vl_moe: {}, ...decoders };
+export const defaultShapes = ['qwen2_5_vl', 'qwen3_vl_moe'];
 
 // Of the largest value; bfloat16: both sides round every activation differently.
 const bounds = { float32: 1e-3, bfloat16: 0.1 };
@@ -32,6 +65,13 @@ export async function makeTarget(peer, folder, family) {
 
 export async function* run({ names: families, dtypes, repeat }, { eyas, peer, say }) {
   for (const family of families) {
+    if (family in decoders) {
+      for (const dtype of dtypes) {
+        say(`prefill ${family} ${dtype}`);
+        yield await measureDecoder(family, dtype, repeat, { eyas, peer });
+      }
+      continue;
+    }
     const folder = mkdtempSync(join(tmpdir(), 'eyas-bench-'));
     try {
       const maker = peer('target');
@@ -44,6 +84,40 @@ export async function* run({ names: families, dtypes, repeat }, { eyas, peer, sa
     } finally {
       rmSync(folder, { recursive: true, force: true });
     }
+  }
+}
+
+async function measureDecoder(name, dtype, repeat, { eyas, peer }) {
+  const [ours, theirs] = [eyas('decoder'), peer('decoder')];
+  const both = async (request) => [await ours.ask(request), await theirs.ask(request)];
+  try {
+    await both({ do: 'load', dtype, ...decoders[name] });
+    for (const { finite } of await both({ do: 'prefill' })) {
+      if (!finite) throw new Error(`prefill ${name}: expected finite states, received others`);
+    }
+    await both({ do: 'reset_peak' });
+    const times = await alternate(
+      () => ours.ask({ do: 'prefill' }),
+      () => theirs.ask({ do: 'prefill' }),
+      repeat,
+    );
+    const [eyasPeak, peerPeak] = await both({ do: 'peak' });
+    return {
+      suite: 'prefill',
+      shape: name,
+      dtype,
+      ...times,
+      gflop_needed: null,
+      ceiling_share: null,
+      eyas_peak_mb: eyasPeak.mb,
+      peer_peak_mb: peerPeak.mb,
+      max_loss_difference: null,
+      tokens: decoders[name].tokens,
+      peer: 'transformers',
+    };
+  } finally {
+    await ours.stop();
+    await theirs.stop();
   }
 }
 

@@ -30,6 +30,18 @@ export const shapes = {
     vocab: 64000,
     draft_vocab: 16000,
   },
+  /** Of Qwen2.5-VL-7B: for a GPU. */
+  '7b': {
+    hidden: 3584,
+    intermediate: 18944,
+    heads: 28,
+    kv_heads: 4,
+    vocab: 152064,
+    draft_vocab: 32000,
+    tokens: 4096,
+    supervised: 600,
+    steps: 7,
+  },
   /** Seconds, for tests of this harness. */
   tiny: {
     hidden: 64,
@@ -49,14 +61,14 @@ export const defaultShapes = ['vlm', 'chat', 'long', 'wide'];
 // products.
 const bounds = { float32: { loss: 1e-4, gradNorm: 1e-3 }, bfloat16: { loss: 1e-2, gradNorm: 5e-2 } };
 
-export async function* run({ names, dtypes, repeat, specforge }, { eyas, peer, say }) {
+export async function* run({ names, dtypes, repeat, specforge, compiled }, { eyas, peer, say }) {
   for (const name of names) {
     const shape = shapes[name];
     const folder = mkdtempSync(join(tmpdir(), 'eyas-bench-'));
     try {
       for (const dtype of dtypes) {
         say(`ttt ${name} ${dtype}`);
-        yield await measure(name, shape, dtype, { repeat, specforge, folder }, { eyas, peer, say });
+        yield await measure(name, shape, dtype, { repeat, specforge, compiled, folder }, { eyas, peer, say });
       }
     } finally {
       rmSync(folder, { recursive: true, force: true });
@@ -82,13 +94,13 @@ async function ceiling(ours, step, repeat) {
   };
 }
 
-async function measure(name, shape, dtype, { repeat, specforge, folder }, { eyas, peer, say }) {
+async function measure(name, shape, dtype, { repeat, specforge, compiled, folder }, { eyas, peer, say }) {
   const ours = eyas('ttt');
   const theirs = peer('ttt');
   try {
     const rules = specforge ? 'specforge' : 'tokens';
     await ours.ask({ do: 'load', folder, shape, dtype, rules });
-    await theirs.ask({ do: 'load', folder, shape, dtype, specforge });
+    await theirs.ask({ do: 'load', folder, shape, dtype, specforge, compiled });
     const [a, b] = [await ours.ask({ do: 'step', lr: 0 }), await theirs.ask({ do: 'step', lr: 0 })];
     const differences = a.step_loss.map((loss, s) => relative(loss, b.step_loss[s]));
     const difference = Math.max(relative(a.loss, b.loss), ...differences);
@@ -122,7 +134,7 @@ async function measure(name, shape, dtype, { repeat, specforge, folder }, { eyas
       gflop_dense,
       ceiling_ms,
       outside_native_share,
-      peer: specforge ? 'SpecForge' : 'dense PyTorch',
+      peer: specforge ? 'SpecForge' : compiled ? 'dense PyTorch, compiled' : 'dense PyTorch',
     };
   } finally {
     await ours.stop();
