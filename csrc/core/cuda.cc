@@ -71,7 +71,7 @@ std::vector<CudaDevice> CudaDevices(std::string* reason) {
     return out;
   }
   std::array<CudaDeviceRecord, 64> records;
-  std::array<char, 512> error{};
+  std::array<char, 4096> error{};
   const int count =
       library.devices(records.data(), static_cast<int>(records.size()), error.data(), error.size());
   if (reason != nullptr) *reason = error.data();
@@ -97,7 +97,7 @@ void OpenCuda(int index) {
     throw std::runtime_error("[setDevice] expected a device for cuda:" + std::to_string(index) +
                              ", received " + have);
   }
-  std::array<char, 512> error{};
+  std::array<char, 4096> error{};
   taken.backend = GetLibrary().open(index, error.data(), error.size());
   if (taken.backend == nullptr) {
     throw std::runtime_error("[setDevice] cuda:" + std::to_string(index) + ": " + error.data());

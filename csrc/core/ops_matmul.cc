@@ -119,16 +119,8 @@ Tensor MatmulTransposed(const std::vector<Tensor>& a, const std::vector<Tensor>&
   args.out = out;
   args.accumulate = accumulate;
   if (a.size() == 1) return Matmul(a[0], b[0], args);
-  if (a[0].device() != Device::kCpu) {
-    // Each part is added by a product of its own: nothing is put together before.
-    args.out = ProductFor(op, out, m, n, a[0].device());
-    for (size_t i = 0; i < a.size(); ++i) {
-      Matmul(a[i], b[i], args);
-      args.accumulate = true;
-    }
-    return args.out;
-  }
-  if (k == 0 || m <= cpu::kMaxGemmRows || !cpu::GemmReadsPanels(dtype)) {
+  // A product of each part would read and write the result once more: on a GPU copying the parts costs less.
+  if (a[0].device() != Device::kCpu || k == 0 || m <= cpu::kMaxGemmRows || !cpu::GemmReadsPanels(dtype)) {
     return Matmul(Concatenate(a, 0), Concatenate(b, 0), args);
   }
   const Tensor result = ProductFor(op, out, m, n, Device::kCpu);

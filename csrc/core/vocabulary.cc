@@ -12,17 +12,24 @@ namespace eyas {
 
 namespace {
 
-// Streaming argmax: a chunk of products is 4 MiB, of as many rows as there are if they are no more than
-// these.
-constexpr int64_t kArgmaxFloats = 1 << 20;
-constexpr int64_t kArgmaxRows = 1024;
-// Floats of products that are held at a time where a whole row is needed: a chunk more reads the weights and
-// adds to their gradient once more.
-constexpr int64_t kChunkFloats = 10 << 20;
+// Sizes of chunks of products. On the CPU they stay in the cache; a GPU needs large products to be busy.
+struct ChunkSizes {
+  // Streaming argmax: floats, of as many rows as there are if they are no more than these, and of no more
+  // columns.
+  int64_t argmax_floats;
+  int64_t argmax_rows;
+  int64_t argmax_columns;
+  // Where a whole row is needed: a chunk more reads the weights and adds to their gradient once more.
+  int64_t row_floats;
+};
+constexpr ChunkSizes kOnCpu = {1 << 20, 1024, 4096, 10 << 20};
+constexpr ChunkSizes kOnGpu = {64 << 20, 8192, std::numeric_limits<int32_t>::max(), 64 << 20};
+
+const ChunkSizes& SizesOn(Device device) { return device == Device::kCpu ? kOnCpu : kOnGpu; }
 
 // Rows of chunks of about equal size.
-int64_t ChunkRows(int64_t n, int64_t vocabulary) {
-  const int64_t most = std::max<int64_t>(64, kChunkFloats / std::max<int64_t>(1, vocabulary));
+int64_t ChunkRows(int64_t n, int64_t vocabulary, Device device) {
+  const int64_t most = std::max<int64_t>(64, SizesOn(device).row_floats / std::max<int64_t>(1, vocabulary));
   const int64_t chunks = std::max<int64_t>(1, (n + most - 1) / most);
   return std::max<int64_t>(1, (n + chunks - 1) / chunks);
 }
@@ -106,8 +113,11 @@ namespace {
 template <typename Visit>
 Tensor StreamArgmax(const Tensor& x, const Tensor& weight, const Visit& visit) {
   const int64_t n = x.dim(0), vocabulary = weight.dim(0);
-  const int64_t most_rows = std::clamp<int64_t>(n, 1, kArgmaxRows);
-  const int64_t most_columns = std::clamp<int64_t>(kArgmaxFloats / most_rows, 1, 4 * kArgmaxRows);
+  const ChunkSizes& sizes = SizesOn(x.device());
+  const int64_t most_rows = std::clamp<int64_t>(n, 1, sizes.argmax_rows);
+  int64_t most_columns = std::clamp<int64_t>(sizes.argmax_floats / most_rows, 1, sizes.argmax_columns);
+  // Whole tiles, and rows of the result that begin where vectors do.
+  if (most_columns > 256) most_columns = most_columns / 256 * 256;
   Backend& backend = BackendFor("linearArgmax", {&x, &weight});
   const Tensor factor = Factor(x, weight);
   const ArgmaxTensors best(n, x.device());
@@ -190,7 +200,7 @@ SoftCrossEntropyResult LinearSoftCrossEntropy(const SoftCrossEntropyArgs& args) 
   }
   const Tensor factor = Factor(args.x, weight);
   const bool rounded = gradient && factor.dtype() == DType::kBFloat16;
-  const int64_t chunk = ChunkRows(n, vocabulary);
+  const int64_t chunk = ChunkRows(n, vocabulary, args.x.device());
   Backend& backend =
       BackendFor(op, {&args.x, &weight, &teacher, &args.teacher_rows, &args.scales, &args.dweight});
   const Device device = args.x.device();

@@ -60,6 +60,17 @@ struct PartialAttention {
   int splits;
   // Blocks of keys in a part; 0: they are shared out evenly.
   int blocks;
+  // The one part is the result: [n, heads, head_dim], and natural logarithms [n, heads].
+  bool complete;
+};
+
+// What the backward pass knows of a row, [kv_heads, rows]: 16 bytes, as many as a thread copies at once.
+// Zeros see nothing.
+struct alignas(16) RowFacts {
+  float lse;    // to base 2
+  float delta;  // Σ dout ∘ out
+  int begin;    // of its keys
+  int end;
 };
 
 // Blocks of keys first ≤ b < last.
@@ -75,23 +86,30 @@ __device__ __forceinline__ KeyBlocks BlocksOf(const PartialAttention& out, int s
   return {first > tile.first ? first : tile.first, last < tile.last ? last : tile.last};
 }
 
+// attention.cu
+// Throws unless a block can have `bytes` of shared memory.
+void ExpectSharedMemory(const char* op, int head_dim, size_t bytes);
+// Into how many parts, at most `most`, the work of `blocks` equal blocks of `steps` is split, where `slots`
+// blocks run at a time.
+int SharesFor(int64_t blocks, int64_t slots, int64_t steps, int64_t most);
+
 // attention_mma.cu: tensor cores. Heads of up to 256 features; width is one of those below.
 constexpr int kMmaWidths[] = {64, 80, 96, 128, 256};
 void MmaForward(const AttentionShape& shape, const KeyRanges& ranges, const PackedHeads& q,
                 const PackedHeads& k, const PackedHeads& v, const PartialAttention& out);
-// dq [n, heads, head_dim] is added to; dk, dv [m, kv_heads, head_dim] are written. lse and delta [kv_heads,
-// rows], lse to base 2; q is scaled as for the forward pass.
+// dq [n, heads, head_dim] is added to; dk, dv [m, kv_heads, head_dim] are written. q is scaled as for the
+// forward pass.
 void MmaBackward(const AttentionShape& shape, const KeyRanges& ranges, const PackedHeads& q,
-                 const PackedHeads& k, const PackedHeads& v, const PackedHeads& dout, const float* lse,
-                 const float* delta, float* dq, float* dk, float* dv);
+                 const PackedHeads& k, const PackedHeads& v, const PackedHeads& dout, const RowFacts* facts,
+                 float* dq, float* dk, float* dv);
 // Into how many parts the keys are split, for all multiprocessors to have work.
 PartialAttention MmaSplits(const AttentionShape& shape, int width);
 
-// attention_simt.cu: float32, heads of any size.
+// attention_simt.cu: float32, heads of any size for which there is shared memory.
 void SimtForward(const AttentionInput& in, const PartialAttention& out);
 // Parts of all keys, and how many blocks each has.
 PartialAttention SimtSplits(const AttentionShape& shape);
-void SimtBackward(const AttentionInput& in, const float* dout, int64_t dout_stride, const float* lse,
-                  const float* delta, float* dq, float* dk, float* dv);
+void SimtBackward(const AttentionInput& in, const float* dout, int64_t dout_stride, const RowFacts* facts,
+                  float* dq, float* dk, float* dv);
 
 }  // namespace eyas::cuda

@@ -1,6 +1,8 @@
 #include <algorithm>
+#include <type_traits>
 
 #include "cuda/attention.h"
+#include "cuda/device/exp2.cuh"
 #include "cuda/device/mma.cuh"
 
 // Attention on tensor cores: FlashAttention-2 (Dao, 2023) on rows at arbitrary places, each with a range of
@@ -70,18 +72,56 @@ __device__ __forceinline__ TileRange RangeOfTile(const AttentionShape& shape, co
   return tile;
 }
 
+// Two neighbouring features of a row, as far as there are so many.
+__device__ __forceinline__ void StorePair(float* row, int feature, float low, float high, int head_dim,
+                                          bool pairs) {
+  if (pairs) {
+    if (feature < head_dim) *reinterpret_cast<float2*>(row + feature) = make_float2(low, high);
+  } else {
+    if (feature < head_dim) row[feature] = low;
+    if (feature + 1 < head_dim) row[feature + 1] = high;
+  }
+}
+
+// Whether the features of all rows of an array lie in pairs.
+__device__ __forceinline__ bool InPairs(const float* rows, int head_dim) {
+  return head_dim % 2 == 0 && reinterpret_cast<uintptr_t>(rows) % sizeof(float2) == 0;
+}
+
+// The same, added in memory.
+__device__ __forceinline__ void AddPair(float* row, int feature, float low, float high, int head_dim,
+                                        bool pairs) {
+#if defined(__CUDA_ARCH__) && __CUDA_ARCH__ >= 900
+  if (pairs) {
+    if (feature < head_dim) {
+      asm volatile("red.global.add.v2.f32 [%0], {%1, %2};" ::"l"(__cvta_generic_to_global(row + feature)),
+                   "f"(low), "f"(high)
+                   : "memory");
+    }
+    return;
+  }
+#endif
+  if (feature < head_dim) atomicAdd(row + feature, low);
+  if (feature + 1 < head_dim) atomicAdd(row + feature + 1, high);
+}
+
 // ---- forward
 
-template <int kWidth>
+template <int kWidthOf>
 struct ForwardTile {
-  static constexpr int kRows = kWidth <= 128 ? 128 : 64;
+  static constexpr int kWidth = kWidthOf;
+  static constexpr int kWarps = 4;
+  static constexpr int kThreads = kWarps * kWarpLanes;
+  // Of 16 rows, in a warp: they share the fragments of keys and values. The sums of two strips of wider heads
+  // have no room in registers.
+  static constexpr int kStrips = kWidth <= 128 ? 2 : 1;
+  static constexpr int kRows = kWarps * kStrips * 16;
   static constexpr int kKeys = 64;
   static constexpr int kPitch = kWidth + 8;
-  static constexpr int kThreads = kRows / 16 * kWarpLanes;
-  // Queries; keys and values twice: the next ones arrive while these are multiplied.
-  static constexpr size_t kSharedBytes = (kRows + 4 * kKeys) * kPitch * sizeof(uint16_t);
-  // The queries' fragments stay in registers where there are enough.
-  static constexpr bool kKeepQueries = kWidth <= 128;
+  // Queries, keys and values: keys arrive while values are multiplied, values while keys are.
+  static constexpr size_t kSharedBytes = (kRows + 2 * kKeys) * kPitch * sizeof(uint16_t);
+  // Blocks of a multiprocessor, where it has the shared memory: one computes while the other waits.
+  static constexpr int kResident = 2;
 };
 
 // Largest and sum over the four lanes that share a row of a fragment.
@@ -94,408 +134,583 @@ __device__ __forceinline__ float QuadSum(float x) {
   return x + __shfl_xor_sync(kAllLanes, x, 2);
 }
 
-template <int kWidth>
-__global__ void __launch_bounds__(ForwardTile<kWidth>::kThreads)
+template <typename Tile>
+__global__ void __launch_bounds__(Tile::kThreads, Tile::kResident)
     MmaForwardKernel(AttentionShape shape, KeyRanges ranges, PackedHeads q, PackedHeads k, PackedHeads v,
                      PartialAttention out) {
-  using Tile = ForwardTile<kWidth>;
-  constexpr int kPitch = Tile::kPitch, kKeys = Tile::kKeys, kSteps = kWidth / 16;
+  constexpr int kWidth = Tile::kWidth, kPitch = Tile::kPitch, kKeys = Tile::kKeys, kStrips = Tile::kStrips;
   EYAS_DYNAMIC_SHARED(uint16_t, shared);
   uint16_t* q_tile = shared;
-  uint16_t* k_tiles = q_tile + Tile::kRows * kPitch;
-  uint16_t* v_tiles = k_tiles + 2 * kKeys * kPitch;
-  __shared__ int bounds[4];
+  uint16_t* k_tile = q_tile + Tile::kRows * kPitch;
+  uint16_t* v_tile = k_tile + kKeys * kPitch;
   // Causal tiles at the end are the longest: they come first.
   const int tile = gridDim.x - 1 - blockIdx.x, kv_head = blockIdx.y, split = blockIdx.z;
   const int rows = shape.rows(), first_row = tile * Tile::kRows;
   const int warp = threadIdx.x / kWarpLanes, lane = threadIdx.x % kWarpLanes, g = lane / 4, t = lane % 4;
-  const TileRange tile_range = RangeOfTile(shape, ranges, first_row, Tile::kRows, bounds);
+  const int row_of_warp = warp * kStrips * 16;
+  // The bounds lie where the queries come later.
+  const TileRange tile_range =
+      RangeOfTile(shape, ranges, first_row, Tile::kRows, reinterpret_cast<int*>(shared));
   const int blocks =
       tile_range.begin >= tile_range.end ? 0 : (tile_range.end - tile_range.begin + kKeys - 1) / kKeys;
   const KeyBlocks part = BlocksOf(out, split, {0, blocks});
-  const int first_block = part.first, last_block = part.last;
 
   const uint16_t* queries = q.data + static_cast<int64_t>(kv_head) * q.rows * kWidth;
   const uint16_t* keys = k.data + static_cast<int64_t>(kv_head) * k.rows * kWidth;
   const uint16_t* values = v.data + static_cast<int64_t>(kv_head) * v.rows * kWidth;
-  const auto load_keys = [&](uint16_t* tiles, const uint16_t* from, int block) {
-    if (block < last_block) {
-      LoadRows<kWidth, kPitch, Tile::kThreads>(tiles + block % 2 * kKeys * kPitch, from,
-                                               tile_range.begin + block * kKeys, kKeys, tile_range.end);
+  const auto load_keys = [&](uint16_t* to, const uint16_t* from, int block) {
+    if (block < part.last) {
+      LoadRows<kWidth, kPitch, Tile::kThreads>(to, from, tile_range.begin + block * kKeys, kKeys,
+                                               tile_range.end);
     }
     CommitCopies();
   };
 
-  float sums[kWidth / 8][4] = {};
-  float largest[2] = {-INFINITY, -INFINITY}, total[2] = {};
-  const int own_row = first_row + warp * 16 + g;
-  const Range own[2] = {RangeOf(shape, ranges, own_row), RangeOf(shape, ranges, own_row + 8)};
-  FragmentA q_fragments[Tile::kKeepQueries ? kSteps : 1];
-
-  if (first_block < last_block) {
-    LoadRows<kWidth, kPitch, Tile::kThreads>(q_tile, queries, first_row, Tile::kRows, q.rows);
-    load_keys(k_tiles, keys, first_block);  // one group with the queries
-    load_keys(v_tiles, values, first_block);
-  }
-  for (int block = first_block; block < last_block; ++block) {
-    const uint16_t* k_tile = k_tiles + block % 2 * kKeys * kPitch;
-    const uint16_t* v_tile = v_tiles + block % 2 * kKeys * kPitch;
-    // All but the values, which may still be on their way.
-    WaitCopies<1>();
-    __syncthreads();
-    load_keys(k_tiles, keys, block + 1);
-    if (Tile::kKeepQueries && block == first_block) {
+  float sums[kStrips][kWidth / 8][4] = {};
+  float largest[kStrips][2], total[kStrips][2];
+  Range own[kStrips][2];
 #pragma unroll
-      for (int step = 0; step < kSteps; ++step) {
-        q_fragments[Tile::kKeepQueries ? step : 0] = LoadA(q_tile, kPitch, warp * 16, step * 16);
-      }
+  for (int strip = 0; strip < kStrips; ++strip) {
+#pragma unroll
+    for (int half = 0; half < 2; ++half) {
+      largest[strip][half] = -INFINITY;
+      total[strip][half] = 0;
+      own[strip][half] = RangeOf(shape, ranges, first_row + row_of_warp + 16 * strip + 8 * half + g);
     }
-    float scores[kKeys / 8][4] = {};
+  }
+
+  if (part.first < part.last)
+    LoadRows<kWidth, kPitch, Tile::kThreads>(q_tile, queries, first_row, Tile::kRows, q.rows);
+  load_keys(k_tile, keys, part.first);  // one group with the queries
+  for (int block = part.first; block < part.last; ++block) {
+    WaitCopies<0>();
+    __syncthreads();
+    load_keys(v_tile, values, block);
+    float scores[kStrips][kKeys / 8][4] = {};
 #pragma unroll
-    for (int step = 0; step < kSteps; ++step) {
-      const FragmentA a = Tile::kKeepQueries ? q_fragments[Tile::kKeepQueries ? step : 0]
-                                             : LoadA(q_tile, kPitch, warp * 16, step * 16);
+    for (int step = 0; step < kWidth; step += 16) {
+      FragmentA a[kStrips];
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip)
+        a[strip] = LoadA(q_tile, kPitch, row_of_warp + 16 * strip, step);
 #pragma unroll
       for (int j = 0; j < kKeys; j += 16) {
         FragmentB b[2];
-        LoadB(k_tile, kPitch, j, step * 16, b);
-        Mma(scores[j / 8], a, b[0]);
-        Mma(scores[j / 8 + 1], a, b[1]);
+        LoadB(k_tile, kPitch, j, step, b);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+          Mma(scores[strip][j / 8], a[strip], b[0]);
+          Mma(scores[strip][j / 8 + 1], a[strip], b[1]);
+        }
       }
     }
 
     const int first_key = tile_range.begin + block * kKeys;
     if (first_key < tile_range.all_begin || first_key + kKeys > tile_range.all_end) {
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; ++j) {
+      for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-        for (int i = 0; i < 4; ++i) {
-          const int key = first_key + j * 8 + 2 * t + i % 2;
-          if (key < own[i / 2].begin || key >= own[i / 2].end) scores[j][i] = -INFINITY;
+        for (int j = 0; j < kKeys / 8; ++j) {
+#pragma unroll
+          for (int i = 0; i < 4; ++i) {
+            const int key = first_key + j * 8 + 2 * t + i % 2;
+            const Range& range = own[strip][i / 2];
+            if (key < range.begin || key >= range.end) scores[strip][j][i] = -INFINITY;
+          }
         }
       }
     }
 #pragma unroll
-    for (int half = 0; half < 2; ++half) {
-      float top = -INFINITY;
+    for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; ++j)
-        top = fmaxf(top, fmaxf(scores[j][2 * half], scores[j][2 * half + 1]));
-      const float before = largest[half], now = fmaxf(before, QuadMax(top));
-      // No key yet: 2^(−∞ − 0) is the 0 that is wanted.
-      const float reference = now == -INFINITY ? 0.0f : now;
-      const float factor = exp2f(before - reference);
-      largest[half] = now;
-      float sum = 0;
+      for (int half = 0; half < 2; ++half) {
+        float top = -INFINITY;
 #pragma unroll
-      for (int j = 0; j < kKeys / 8; ++j) {
+        for (int j = 0; j < kKeys / 8; ++j)
+          top = fmaxf(top, fmaxf(scores[strip][j][2 * half], scores[strip][j][2 * half + 1]));
+        const float before = largest[strip][half], now = fmaxf(before, QuadMax(top));
+        // No key yet: 2^(−∞ − 0) is the 0 that is wanted.
+        const float reference = now == -INFINITY ? 0.0f : now;
+        const float factor = Exp2(before - reference);
+        largest[strip][half] = now;
+        float sum = 0;
 #pragma unroll
-        for (int i = 0; i < 2; ++i) {
-          const float p = exp2f(scores[j][2 * half + i] - reference);
-          scores[j][2 * half + i] = p;
-          sum += p;
+        for (int j = 0; j < kKeys / 8; ++j) {
+#pragma unroll
+          for (int i = 2 * half; i < 2 * half + 2; ++i) {
+            const float p = Exp2(scores[strip][j][i] - reference);
+            scores[strip][j][i] = p;
+            sum += p;
+          }
         }
-      }
-      total[half] = total[half] * factor + sum;
+        total[strip][half] = total[strip][half] * factor + sum;
 #pragma unroll
-      for (int c = 0; c < kWidth / 8; ++c) {
-        sums[c][2 * half] *= factor;
-        sums[c][2 * half + 1] *= factor;
+        for (int c = 0; c < kWidth / 8; ++c) {
+          sums[strip][c][2 * half] *= factor;
+          sums[strip][c][2 * half + 1] *= factor;
+        }
       }
     }
 
-    WaitCopies<1>();
+    WaitCopies<0>();
     __syncthreads();
-    load_keys(v_tiles, values, block + 1);
+    load_keys(k_tile, keys, block + 1);
 #pragma unroll
     for (int j = 0; j < kKeys; j += 16) {
-      const FragmentA p = AsLeft(scores[j / 8], scores[j / 8 + 1]);
+      FragmentA p[kStrips];
+#pragma unroll
+      for (int strip = 0; strip < kStrips; ++strip)
+        p[strip] = AsLeft(scores[strip][j / 8], scores[strip][j / 8 + 1]);
 #pragma unroll
       for (int c = 0; c < kWidth; c += 16) {
         FragmentB b[2];
         LoadBTransposed(v_tile, kPitch, c, j, b);
-        Mma(sums[c / 8], p, b[0]);
-        Mma(sums[c / 8 + 1], p, b[1]);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+          Mma(sums[strip][c / 8], p[strip], b[0]);
+          Mma(sums[strip][c / 8 + 1], p[strip], b[1]);
+        }
       }
     }
   }
   WaitCopies<0>();
 
+  const bool pairs = InPairs(out.out, shape.head_dim);
 #pragma unroll
-  for (int half = 0; half < 2; ++half) {
-    const int row = own_row + 8 * half;
-    const float sum = QuadSum(total[half]);
-    if (row >= rows) continue;
-    const int64_t at = (static_cast<int64_t>(split) * shape.kv_heads + kv_head) * rows + row;
-    const float inverse = sum == 0.0f ? 0.0f : 1.0f / sum;
-    float* to = out.out + at * shape.head_dim;
+  for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-    for (int c = 0; c < kWidth / 8; ++c) {
+    for (int half = 0; half < 2; ++half) {
+      const int row = first_row + row_of_warp + 16 * strip + 8 * half + g;
+      const float sum = QuadSum(total[strip][half]), lse = largest[strip][half] + log2f(sum);
+      if (row >= rows) continue;
+      const int64_t at = out.complete ? static_cast<int64_t>(row / shape.group) * shape.heads +
+                                            kv_head * shape.group + row % shape.group
+                                      : (static_cast<int64_t>(split) * shape.kv_heads + kv_head) * rows + row;
+      const float inverse = 1.0f / sum;
+      float* to = out.out + at * shape.head_dim;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int feature = c * 8 + 2 * t + i;
-        if (feature < shape.head_dim) to[feature] = sums[c][2 * half + i] * inverse;
+      for (int c = 0; c < kWidth / 8; ++c) {
+        const float* of_pair = sums[strip][c] + 2 * half;
+        // Without keys also where their values are no numbers.
+        StorePair(to, c * 8 + 2 * t, sum == 0.0f ? 0.0f : of_pair[0] * inverse,
+                  sum == 0.0f ? 0.0f : of_pair[1] * inverse, shape.head_dim, pairs);
       }
+      if (t == 0) out.lse[at] = out.complete ? kLn2 * lse : lse;
     }
-    if (t == 0) out.lse[at] = largest[half] + log2f(sum);
   }
 }
 
 // ---- backward
 
-template <int kWidth>
+template <int kWidthOf, int kKeysOf, int kStagesOf>
 struct BackwardTile {
+  static constexpr int kWidth = kWidthOf;
+  static constexpr int kKeys = kKeysOf;
+  // Two: the next rows arrive while these are multiplied. One: while only their gradient is left to do.
+  static constexpr int kStages = kStagesOf;
   static constexpr int kRows = 64;
-  static constexpr int kKeys = kWidth <= 128 ? 128 : 64;
   static constexpr int kPitch = kWidth + 8;
   static constexpr int kScorePitch = kKeys + 8;
-  static constexpr int kThreads = 8 * kWarpLanes;
-  // Keys and values; queries and dout twice; probabilities and the gradients of the scores.
+  static constexpr int kWarps = 8;
+  static constexpr int kThreads = kWarps * kWarpLanes;
+  // Keys and values; queries and dout; probabilities and the gradients of the scores; facts of the rows.
   static constexpr size_t kSharedBytes =
-      ((2 * kKeys + 4 * kRows) * kPitch + 2 * kRows * kScorePitch) * sizeof(uint16_t);
-  // In products for the keys' gradients a warp has 16 keys, and, where there are fewer than warps, a part of
-  // the features.
-  static constexpr int kKeyWarps = kKeys / 16;
-  static constexpr int kFeatures = kWidth / (8 / kKeyWarps);
-  // In that for the queries' gradient four warps share the rows, two the features, 16 of them at a time.
+      ((2 * kKeys + 2 * kStages * kRows) * kPitch + 2 * kRows * kScorePitch) * sizeof(uint16_t) +
+      kStages * kRows * sizeof(RowFacts);
+  // Of 16 rows or keys, in a warp's part of a product: two share the right fragments, where the features can
+  // be split among more warps for it.
+  static constexpr int kStrips = kWidth % 64 == 0 ? 2 : 1;
+  // Scores are split by rows and keys, the keys' gradients by keys and slices of 16 features, the queries'
+  // gradient by rows and slices.
+  static constexpr int kRowWarps = kRows / (16 * kStrips);
+  static constexpr int kKeyWarps = kKeys / (16 * kStrips);
+  static constexpr int kScoreKeys = kKeys / (kWarps / kRowWarps);
   static constexpr int kSlices = kWidth / 16;
-  static constexpr int kSlicesOfHalf = (kSlices + 1) / 2;
+  static constexpr int kKeySlices = static_cast<int>(CeilDiv(kSlices, kWarps / kKeyWarps));
+  static constexpr int kRowSlices = static_cast<int>(CeilDiv(kSlices, kWarps / kRowWarps));
 };
 
-__global__ void TileRangesKernel(AttentionShape shape, KeyRanges ranges, int tile_rows, int2* tiles) {
+// The keys that any row of a tile sees, and those that all see: x ≤ key < y and z ≤ key < w.
+__global__ void TileRangesKernel(AttentionShape shape, KeyRanges ranges, int tile_rows, int4* tiles) {
   __shared__ int bounds[4];
   const TileRange range = RangeOfTile(shape, ranges, blockIdx.x * tile_rows, tile_rows, bounds);
-  if (threadIdx.x == 0) {
-    tiles[blockIdx.x].x = range.begin;
-    tiles[blockIdx.x].y = range.end;
-  }
+  if (threadIdx.x == 0) tiles[blockIdx.x] = {range.begin, range.end, range.all_begin, range.all_end};
 }
 
-// A block has the gradients of its keys and goes through the tiles of rows that see any of them; what it
-// finds for the rows is added in memory, by all blocks in any order.
-template <int kWidth>
-__global__ void __launch_bounds__(BackwardTile<kWidth>::kThreads, 1)
-    MmaBackwardKernel(AttentionShape shape, KeyRanges ranges, const int2* tiles, int tile_count,
-                      PackedHeads q, PackedHeads k, PackedHeads v, PackedHeads dout, const float* lse,
-                      const float* delta, float* dq, float* dk, float* dv) {
-  using Tile = BackwardTile<kWidth>;
-  constexpr int kPitch = Tile::kPitch, kScorePitch = Tile::kScorePitch, kRows = Tile::kRows,
-                kKeys = Tile::kKeys;
-  constexpr int kHalfKeys = kKeys / 2;
+// dk and dv [splits, m, kv_heads, head_dim]: of a part of the tiles of rows each.
+struct KeyGradients {
+  float* dk;
+  float* dv;
+  int splits;
+  // Of several parts: whether a part has anything for a block of keys, [splits, blocks].
+  int* used;
+};
+
+// A block has the gradients of its keys and goes through those tiles of rows of its part that see any of
+// them; what it finds for the rows is added in memory, by all blocks in any order.
+template <typename Tile>
+__global__ void __launch_bounds__(Tile::kThreads, 1)
+    MmaBackwardKernel(AttentionShape shape, const RowFacts* facts, const int4* tiles, int tile_count,
+                      PackedHeads q, PackedHeads k, PackedHeads v, PackedHeads dout, float* dq,
+                      KeyGradients gradients) {
+  constexpr int kWidth = Tile::kWidth, kPitch = Tile::kPitch, kScorePitch = Tile::kScorePitch,
+                kRows = Tile::kRows, kKeys = Tile::kKeys, kStrips = Tile::kStrips,
+                kScoreKeys = Tile::kScoreKeys, kSlices = Tile::kSlices;
   EYAS_DYNAMIC_SHARED(uint16_t, shared);
   uint16_t* k_tile = shared;
   uint16_t* v_tile = k_tile + kKeys * kPitch;
   uint16_t* q_tiles = v_tile + kKeys * kPitch;
-  uint16_t* dout_tiles = q_tiles + 2 * kRows * kPitch;
-  uint16_t* p_tile = dout_tiles + 2 * kRows * kPitch;
+  uint16_t* dout_tiles = q_tiles + Tile::kStages * kRows * kPitch;
+  uint16_t* p_tile = dout_tiles + Tile::kStages * kRows * kPitch;
   uint16_t* ds_tile = p_tile + kRows * kScorePitch;
-  const int first_key = blockIdx.x * kKeys, kv_head = blockIdx.y, rows = shape.rows();
+  auto* facts_tiles = reinterpret_cast<RowFacts*>(ds_tile + kRows * kScorePitch);
+  // Late rows and early keys are the most work of causal ranges: they come first.
+  const int kv_head = blockIdx.x, key_block = blockIdx.y, split = gridDim.z - 1 - blockIdx.z;
+  const int first_key = key_block * kKeys, rows = shape.rows();
   const int warp = threadIdx.x / kWarpLanes, lane = threadIdx.x % kWarpLanes, g = lane / 4, t = lane % 4;
   const uint16_t* queries = q.data + static_cast<int64_t>(kv_head) * q.rows * kWidth;
-  const uint16_t* gradients = dout.data + static_cast<int64_t>(kv_head) * dout.rows * kWidth;
-  lse += static_cast<int64_t>(kv_head) * rows;
-  delta += static_cast<int64_t>(kv_head) * rows;
+  const uint16_t* up = dout.data + static_cast<int64_t>(kv_head) * dout.rows * kWidth;
+  facts += static_cast<int64_t>(kv_head) * rows;
+  const int tiles_of_part = (tile_count + gridDim.z - 1) / gridDim.z, first_tile = split * tiles_of_part;
+  const int last_tile = min(first_tile + tiles_of_part, tile_count);
 
   // The next tile from `tile` on whose rows see any of the keys.
   const auto next_tile = [&](int tile) {
-    while (tile < tile_count && (tiles[tile].x >= first_key + kKeys || tiles[tile].y <= first_key)) ++tile;
+    while (tile < last_tile && (tiles[tile].x >= first_key + kKeys || tiles[tile].y <= first_key)) ++tile;
     return tile;
   };
   const auto load_rows = [&](int tile, int buffer) {
-    if (tile < tile_count) {
-      LoadRows<kWidth, kPitch, Tile::kThreads>(q_tiles + buffer * kRows * kPitch, queries, tile * kRows,
-                                               kRows, q.rows);
-      LoadRows<kWidth, kPitch, Tile::kThreads>(dout_tiles + buffer * kRows * kPitch, gradients, tile * kRows,
-                                               kRows, dout.rows);
+    if (tile < last_tile) {
+      const int first = tile * kRows;
+      LoadRows<kWidth, kPitch, Tile::kThreads>(q_tiles + buffer * kRows * kPitch, queries, first, kRows,
+                                               rows);
+      LoadRows<kWidth, kPitch, Tile::kThreads>(dout_tiles + buffer * kRows * kPitch, up, first, kRows, rows);
+      if (threadIdx.x < kRows) {
+        const int row = threadIdx.x;
+        const bool there = first + row < rows;
+        CopyAsync16(facts_tiles + buffer * kRows + row, facts + (there ? first + row : 0), there);
+      }
     }
     CommitCopies();
   };
 
-  float dk_sums[Tile::kFeatures / 8][4] = {}, dv_sums[Tile::kFeatures / 8][4] = {};
-  const int key_of_warp = warp % Tile::kKeyWarps * 16;
-  const int feature_of_warp = warp / Tile::kKeyWarps * Tile::kFeatures;
+  int tile = next_tile(first_tile), buffer = 0;
+  if (gradients.splits > 1) {
+    const bool any = tile < last_tile;
+    if (kv_head == 0 && threadIdx.x == 0) gradients.used[split * gridDim.y + key_block] = any;
+    if (!any) return;
+  }
+  float dk_sums[kStrips][2 * Tile::kKeySlices][4] = {}, dv_sums[kStrips][2 * Tile::kKeySlices][4] = {};
+  const int key_of_warp = warp % Tile::kKeyWarps * 16 * kStrips;
+  const int key_slice = warp / Tile::kKeyWarps * Tile::kKeySlices;
+  const int row_of_warp = warp % Tile::kRowWarps * 16 * kStrips;
+  const int row_slice = warp / Tile::kRowWarps * Tile::kRowSlices;
+  const int score_key = warp / Tile::kRowWarps * kScoreKeys;
+  const bool dq_pairs = InPairs(dq, shape.head_dim);
 
-  int tile = next_tile(0), buffer = 0;
-  if (tile < tile_count) {
+  if (tile < last_tile) {
     const int64_t of_head = static_cast<int64_t>(kv_head) * k.rows * kWidth;
     LoadRows<kWidth, kPitch, Tile::kThreads>(k_tile, k.data + of_head, first_key, kKeys, k.rows);
     LoadRows<kWidth, kPitch, Tile::kThreads>(v_tile, v.data + of_head, first_key, kKeys, v.rows);
   }
   load_rows(tile, buffer);  // one group with keys and values
-  while (tile < tile_count) {
+  while (tile < last_tile) {
     WaitCopies<0>();
     __syncthreads();
     const int next = next_tile(tile + 1);
-    load_rows(next, 1 - buffer);
+    if (Tile::kStages == 2) load_rows(next, 1 - buffer);
     const uint16_t* q_tile = q_tiles + buffer * kRows * kPitch;
     const uint16_t* dout_tile = dout_tiles + buffer * kRows * kPitch;
+    const RowFacts* facts_tile = facts_tiles + buffer * kRows;
 
-    // Scores and dout·v of 16 rows and half of the keys.
-    const int row_of_warp = warp % 4 * 16, half = warp / 4 * kHalfKeys;
+    // Scores and dout·v of the warp's rows and keys.
     {
-      float scores[kHalfKeys / 8][4] = {}, dp[kHalfKeys / 8][4] = {};
+      float scores[kStrips][kScoreKeys / 8][4] = {}, dp[kStrips][kScoreKeys / 8][4] = {};
 #pragma unroll
       for (int step = 0; step < kWidth; step += 16) {
-        const FragmentA a = LoadA(q_tile, kPitch, row_of_warp, step);
-        const FragmentA up = LoadA(dout_tile, kPitch, row_of_warp, step);
+        FragmentA of_q[kStrips], of_dout[kStrips];
 #pragma unroll
-        for (int j = 0; j < kHalfKeys; j += 16) {
+        for (int strip = 0; strip < kStrips; ++strip) {
+          of_q[strip] = LoadA(q_tile, kPitch, row_of_warp + 16 * strip, step);
+          of_dout[strip] = LoadA(dout_tile, kPitch, row_of_warp + 16 * strip, step);
+        }
+#pragma unroll
+        for (int j = 0; j < kScoreKeys; j += 16) {
           FragmentB b[2];
-          LoadB(k_tile, kPitch, half + j, step, b);
-          Mma(scores[j / 8], a, b[0]);
-          Mma(scores[j / 8 + 1], a, b[1]);
-          LoadB(v_tile, kPitch, half + j, step, b);
-          Mma(dp[j / 8], up, b[0]);
-          Mma(dp[j / 8 + 1], up, b[1]);
+          LoadB(k_tile, kPitch, score_key + j, step, b);
+#pragma unroll
+          for (int strip = 0; strip < kStrips; ++strip) {
+            Mma(scores[strip][j / 8], of_q[strip], b[0]);
+            Mma(scores[strip][j / 8 + 1], of_q[strip], b[1]);
+          }
+          LoadB(v_tile, kPitch, score_key + j, step, b);
+#pragma unroll
+          for (int strip = 0; strip < kStrips; ++strip) {
+            Mma(dp[strip][j / 8], of_dout[strip], b[0]);
+            Mma(dp[strip][j / 8 + 1], of_dout[strip], b[1]);
+          }
         }
       }
+      const auto store = [&](auto masked) {
 #pragma unroll
-      for (int part = 0; part < 2; ++part) {
-        const int row_in_tile = row_of_warp + g + 8 * part, row = tile * kRows + row_in_tile;
-        const Range range = RangeOf(shape, ranges, row);
-        const float row_lse = row < rows ? lse[row] : 0.0f, row_delta = row < rows ? delta[row] : 0.0f;
-        uint32_t* p_words = reinterpret_cast<uint32_t*>(p_tile + row_in_tile * kScorePitch + half);
-        uint32_t* ds_words = reinterpret_cast<uint32_t*>(ds_tile + row_in_tile * kScorePitch + half);
+        for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-        for (int j = 0; j < kHalfKeys / 8; ++j) {
-          float p[2], ds[2];
+          for (int half = 0; half < 2; ++half) {
+            const int row = row_of_warp + 16 * strip + 8 * half + g;
+            const RowFacts of_row = facts_tile[row];
+            auto* p_words = reinterpret_cast<uint32_t*>(p_tile + row * kScorePitch + score_key);
+            auto* ds_words = reinterpret_cast<uint32_t*>(ds_tile + row * kScorePitch + score_key);
 #pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            const int key = first_key + half + j * 8 + 2 * t + i;
-            const bool seen = key >= range.begin && key < range.end;
-            p[i] = seen ? exp2f(scores[j][2 * part + i] - row_lse) : 0.0f;
-            ds[i] = seen ? p[i] * (dp[j][2 * part + i] - row_delta) : 0.0f;
+            for (int j = 0; j < kScoreKeys / 8; ++j) {
+              float p[2], ds[2];
+#pragma unroll
+              for (int i = 0; i < 2; ++i) {
+                p[i] = Exp2(scores[strip][j][2 * half + i] - of_row.lse);
+                ds[i] = p[i] * (dp[strip][j][2 * half + i] - of_row.delta);
+                if (decltype(masked)::value) {
+                  const int key = first_key + score_key + j * 8 + 2 * t + i;
+                  const bool seen = key >= of_row.begin && key < of_row.end;
+                  p[i] = seen ? p[i] : 0.0f;
+                  ds[i] = seen ? ds[i] : 0.0f;
+                }
+              }
+              p_words[j * 4 + t] = PackBf16(p[0], p[1]);
+              ds_words[j * 4 + t] = PackBf16(ds[0], ds[1]);
+            }
           }
-          p_words[j * 4 + t] = PackBf16(p[0], p[1]);
-          ds_words[j * 4 + t] = PackBf16(ds[0], ds[1]);
         }
+      };
+      // Rows past the last one have zeros for features: what they would see adds nothing.
+      if (first_key >= tiles[tile].z && first_key + kKeys <= tiles[tile].w) {
+        store(std::false_type());
+      } else {
+        store(std::true_type());
       }
     }
     __syncthreads();
 
 #pragma unroll
     for (int step = 0; step < kRows; step += 16) {
-      const FragmentA p = LoadATransposed(p_tile, kScorePitch, key_of_warp, step);
-      const FragmentA ds = LoadATransposed(ds_tile, kScorePitch, key_of_warp, step);
+      FragmentA p[kStrips], ds[kStrips];
 #pragma unroll
-      for (int c = 0; c < Tile::kFeatures; c += 16) {
-        FragmentB b[2];
-        LoadBTransposed(dout_tile, kPitch, feature_of_warp + c, step, b);
-        Mma(dv_sums[c / 8], p, b[0]);
-        Mma(dv_sums[c / 8 + 1], p, b[1]);
-        LoadBTransposed(q_tile, kPitch, feature_of_warp + c, step, b);
-        Mma(dk_sums[c / 8], ds, b[0]);
-        Mma(dk_sums[c / 8 + 1], ds, b[1]);
+      for (int strip = 0; strip < kStrips; ++strip) {
+        p[strip] = LoadATransposed(p_tile, kScorePitch, key_of_warp + 16 * strip, step);
+        ds[strip] = LoadATransposed(ds_tile, kScorePitch, key_of_warp + 16 * strip, step);
       }
+#pragma unroll
+      for (int slice = 0; slice < Tile::kKeySlices; ++slice) {
+        if (key_slice + slice >= kSlices) continue;
+        FragmentB b[2];
+        LoadBTransposed(dout_tile, kPitch, (key_slice + slice) * 16, step, b);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+          Mma(dv_sums[strip][2 * slice], p[strip], b[0]);
+          Mma(dv_sums[strip][2 * slice + 1], p[strip], b[1]);
+        }
+        LoadBTransposed(q_tile, kPitch, (key_slice + slice) * 16, step, b);
+#pragma unroll
+        for (int strip = 0; strip < kStrips; ++strip) {
+          Mma(dk_sums[strip][2 * slice], ds[strip], b[0]);
+          Mma(dk_sums[strip][2 * slice + 1], ds[strip], b[1]);
+        }
+      }
+    }
+    if (Tile::kStages == 1) {
+      // What follows reads none of the rows.
+      __syncthreads();
+      load_rows(next, 0);
     }
 
     {
-      float dq_sums[2 * Tile::kSlicesOfHalf][4] = {};
-      const int first_slice = warp / 4 * Tile::kSlicesOfHalf;
+      float dq_sums[kStrips][2 * Tile::kRowSlices][4] = {};
 #pragma unroll
       for (int step = 0; step < kKeys; step += 16) {
-        const FragmentA ds = LoadA(ds_tile, kScorePitch, row_of_warp, step);
+        FragmentA ds[kStrips];
 #pragma unroll
-        for (int slice = 0; slice < Tile::kSlicesOfHalf; ++slice) {
-          if (first_slice + slice >= Tile::kSlices) continue;
+        for (int strip = 0; strip < kStrips; ++strip)
+          ds[strip] = LoadA(ds_tile, kScorePitch, row_of_warp + 16 * strip, step);
+#pragma unroll
+        for (int slice = 0; slice < Tile::kRowSlices; ++slice) {
+          if (row_slice + slice >= kSlices) continue;
           FragmentB b[2];
-          LoadBTransposed(k_tile, kPitch, (first_slice + slice) * 16, step, b);
-          Mma(dq_sums[2 * slice], ds, b[0]);
-          Mma(dq_sums[2 * slice + 1], ds, b[1]);
+          LoadBTransposed(k_tile, kPitch, (row_slice + slice) * 16, step, b);
+#pragma unroll
+          for (int strip = 0; strip < kStrips; ++strip) {
+            Mma(dq_sums[strip][2 * slice], ds[strip], b[0]);
+            Mma(dq_sums[strip][2 * slice + 1], ds[strip], b[1]);
+          }
         }
       }
 #pragma unroll
-      for (int part = 0; part < 2; ++part) {
-        const int row = tile * kRows + row_of_warp + g + 8 * part;
-        if (row >= rows) continue;
-        const int64_t head = static_cast<int64_t>(kv_head) * shape.group + row % shape.group;
-        float* to = dq + (static_cast<int64_t>(row / shape.group) * shape.heads + head) * shape.head_dim;
+      for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-        for (int c = 0; c < 2 * Tile::kSlicesOfHalf; ++c) {
+        for (int half = 0; half < 2; ++half) {
+          const int row = tile * kRows + row_of_warp + 16 * strip + 8 * half + g;
+          if (row >= rows) continue;
+          const int64_t head = static_cast<int64_t>(kv_head) * shape.group + row % shape.group;
+          float* to = dq + (static_cast<int64_t>(row / shape.group) * shape.heads + head) * shape.head_dim;
 #pragma unroll
-          for (int i = 0; i < 2; ++i) {
-            const int feature = first_slice * 16 + c * 8 + 2 * t + i;
-            if (feature < shape.head_dim) atomicAdd(to + feature, dq_sums[c][2 * part + i] * shape.scale);
+          for (int c = 0; c < 2 * Tile::kRowSlices; ++c) {
+            const float* of_pair = dq_sums[strip][c] + 2 * half;
+            AddPair(to, row_slice * 16 + c * 8 + 2 * t, of_pair[0] * shape.scale, of_pair[1] * shape.scale,
+                    shape.head_dim, dq_pairs);
           }
         }
       }
     }
     tile = next;
-    buffer = 1 - buffer;
+    if (Tile::kStages == 2) buffer = 1 - buffer;
   }
   WaitCopies<0>();
 
+  const int64_t split_rows = static_cast<int64_t>(shape.m) * shape.kv_heads;
+  float* dk = gradients.dk + split * split_rows * shape.head_dim;
+  float* dv = gradients.dv + split * split_rows * shape.head_dim;
+  const bool dk_pairs = InPairs(gradients.dk, shape.head_dim),
+             dv_pairs = InPairs(gradients.dv, shape.head_dim);
 #pragma unroll
-  for (int part = 0; part < 2; ++part) {
-    const int key = first_key + key_of_warp + g + 8 * part;
-    if (key >= shape.m) continue;
-    const int64_t at = (static_cast<int64_t>(key) * shape.kv_heads + kv_head) * shape.head_dim;
+  for (int strip = 0; strip < kStrips; ++strip) {
 #pragma unroll
-    for (int c = 0; c < Tile::kFeatures / 8; ++c) {
+    for (int half = 0; half < 2; ++half) {
+      const int key = first_key + key_of_warp + 16 * strip + 8 * half + g;
+      if (key >= shape.m) continue;
+      const int64_t at = (static_cast<int64_t>(key) * shape.kv_heads + kv_head) * shape.head_dim;
 #pragma unroll
-      for (int i = 0; i < 2; ++i) {
-        const int feature = feature_of_warp + c * 8 + 2 * t + i;
-        if (feature >= shape.head_dim) continue;
+      for (int c = 0; c < 2 * Tile::kKeySlices; ++c) {
+        const int feature = key_slice * 16 + c * 8 + 2 * t;
+        const float *of_key = dk_sums[strip][c] + 2 * half, *of_value = dv_sums[strip][c] + 2 * half;
         // The queries are scaled for powers of two.
-        dk[at + feature] = dk_sums[c][2 * part + i] * kLn2;
-        dv[at + feature] = dv_sums[c][2 * part + i];
+        StorePair(dk + at, feature, of_key[0] * kLn2, of_key[1] * kLn2, shape.head_dim, dk_pairs);
+        StorePair(dv + at, feature, of_value[0], of_value[1], shape.head_dim, dv_pairs);
       }
     }
   }
 }
 
-// Calls body with the width as a constant.
+// The parts' sums, in their order; a block for each key, dk or dv.
+__global__ void SumPartsKernel(KeyGradients parts, int keys_of_block, int features, float* dk, float* dv) {
+  const int key = blockIdx.x, blocks = (gridDim.x + keys_of_block - 1) / keys_of_block;
+  const float* from = blockIdx.y == 0 ? parts.dk : parts.dv;
+  float* to = blockIdx.y == 0 ? dk : dv;
+  for (int c = threadIdx.x; c < features; c += blockDim.x) {
+    float sum = 0;
+    for (int split = 0; split < parts.splits; ++split) {
+      if (parts.used[split * blocks + key / keys_of_block] == 0) continue;
+      sum += from[(static_cast<int64_t>(split) * gridDim.x + key) * features + c];
+    }
+    to[static_cast<int64_t>(key) * features + c] = sum;
+  }
+}
+
+// Into how many parts the tiles of rows are split. Causal ranges are unequal work for blocks of keys: of long
+// ones no part is much of what a multiprocessor has to do.
+int RowSplits(int64_t blocks, int64_t tiles) {
+  constexpr int64_t kManyTiles = 56, kPartsOfSlot = 4;
+  const int64_t slots = Runtime::Get().multiprocessors();
+  const int64_t uneven = std::min(CeilDiv(tiles, kManyTiles), CeilDiv(kPartsOfSlot * slots, blocks));
+  return std::max(SharesFor(blocks, slots, tiles, tiles), static_cast<int>(uneven));
+}
+
+// Calls body with the tile of the width.
 template <typename Body>
-void WithWidth(int width, const Body& body) {
+void WithForwardTile(int width, const Body& body) {
   switch (width) {
     case 64:
-      return body(std::integral_constant<int, 64>());
+      return body(ForwardTile<64>());
     case 80:
-      return body(std::integral_constant<int, 80>());
+      return body(ForwardTile<80>());
     case 96:
-      return body(std::integral_constant<int, 96>());
+      return body(ForwardTile<96>());
     case 128:
-      return body(std::integral_constant<int, 128>());
+      return body(ForwardTile<128>());
     default:
-      return body(std::integral_constant<int, 256>());
+      return body(ForwardTile<256>());
+  }
+}
+
+// Calls body with the first tile for which there is shared memory.
+template <typename Tile, typename... Others, typename Body>
+void WithFitting(int head_dim, const Body& body) {
+  if constexpr (sizeof...(Others) > 0) {
+    if (Tile::kSharedBytes > Runtime::Get().shared_of_block()) return WithFitting<Others...>(head_dim, body);
+  }
+  ExpectSharedMemory("attentionBackward", head_dim, Tile::kSharedBytes);
+  body(Tile());
+}
+
+// The fastest first; those after it are for GPUs with 163 and 99 KiB for a block.
+template <typename Body>
+void WithBackwardTile(int width, int head_dim, const Body& body) {
+  switch (width) {
+    case 64:
+      return WithFitting<BackwardTile<64, 128, 2>, BackwardTile<64, 128, 1>>(head_dim, body);
+    case 80:
+      return WithFitting<BackwardTile<80, 128, 2>, BackwardTile<80, 64, 2>>(head_dim, body);
+    case 96:
+      return WithFitting<BackwardTile<96, 128, 2>, BackwardTile<96, 64, 2>>(head_dim, body);
+    case 128:
+      return WithFitting<BackwardTile<128, 128, 2>, BackwardTile<128, 128, 1>, BackwardTile<128, 64, 1>>(
+          head_dim, body);
+    default:
+      return WithFitting<BackwardTile<256, 64, 2>, BackwardTile<256, 64, 1>>(head_dim, body);
   }
 }
 
 }  // namespace
 
 PartialAttention MmaSplits(const AttentionShape& shape, int width) {
-  const int64_t tile_rows = width <= 128 ? ForwardTile<128>::kRows : ForwardTile<256>::kRows;
-  const int64_t blocks = CeilDiv(shape.rows(), tile_rows) * shape.kv_heads;
-  const int64_t wanted = CeilDiv(Runtime::Get().multiprocessors(), blocks);
-  // A part of less than two blocks of keys is not worth a block of threads.
-  const int64_t most = std::clamp<int64_t>(shape.m / (2 * ForwardTile<128>::kKeys), 1, 64);
-  return {nullptr, nullptr, static_cast<int>(std::min(wanted, most)), 0};
+  int splits = 1;
+  WithForwardTile(width, [&](auto tile) {
+    using Tile = decltype(tile);
+    const int64_t blocks = CeilDiv(shape.rows(), Tile::kRows) * shape.kv_heads;
+    // A block of threads takes a kilobyte of shared memory besides its own.
+    const auto there =
+        static_cast<int64_t>(Runtime::Get().shared_of_multiprocessor() / (Tile::kSharedBytes + 1024));
+    const int64_t resident = std::clamp<int64_t>(there, 1, Tile::kResident);
+    const int64_t steps = CeilDiv(shape.m, Tile::kKeys);
+    splits =
+        SharesFor(blocks, Runtime::Get().multiprocessors() * resident, steps, std::min<int64_t>(steps, 64));
+  });
+  return {nullptr, nullptr, splits, 0, false};
 }
 
 void MmaForward(const AttentionShape& shape, const KeyRanges& ranges, const PackedHeads& q,
                 const PackedHeads& k, const PackedHeads& v, const PartialAttention& out) {
-  WithWidth(q.width, [&](auto width) {
-    using Tile = ForwardTile<decltype(width)::value>;
+  WithForwardTile(q.width, [&](auto tile) {
+    using Tile = decltype(tile);
+    ExpectSharedMemory("attention", shape.head_dim, Tile::kSharedBytes);
     const dim3 grid(static_cast<unsigned>(CeilDiv(shape.rows(), Tile::kRows)),
                     static_cast<unsigned>(shape.kv_heads), static_cast<unsigned>(out.splits));
-    Launch({grid, dim3(Tile::kThreads), Tile::kSharedBytes}, MmaForwardKernel<decltype(width)::value>, shape,
-           ranges, q, k, v, out);
+    Launch({grid, dim3(Tile::kThreads), Tile::kSharedBytes}, MmaForwardKernel<Tile>, shape, ranges, q, k, v,
+           out);
   });
 }
 
 void MmaBackward(const AttentionShape& shape, const KeyRanges& ranges, const PackedHeads& q,
-                 const PackedHeads& k, const PackedHeads& v, const PackedHeads& dout, const float* lse,
-                 const float* delta, float* dq, float* dk, float* dv) {
-  WithWidth(q.width, [&](auto width) {
-    using Tile = BackwardTile<decltype(width)::value>;
+                 const PackedHeads& k, const PackedHeads& v, const PackedHeads& dout, const RowFacts* facts,
+                 float* dq, float* dk, float* dv) {
+  WithBackwardTile(q.width, shape.head_dim, [&](auto tile) {
+    using Tile = decltype(tile);
     const int tile_count = static_cast<int>(CeilDiv(shape.rows(), Tile::kRows));
-    const Scratch tiles(tile_count * sizeof(int2));
+    const Scratch tiles(tile_count * sizeof(int4));
     Launch({dim3(static_cast<unsigned>(tile_count)), dim3(Tile::kRows)}, TileRangesKernel, shape, ranges,
-           Tile::kRows, tiles.As<int2>());
-    const dim3 grid(static_cast<unsigned>(CeilDiv(shape.m, Tile::kKeys)),
-                    static_cast<unsigned>(shape.kv_heads));
-    Launch({grid, dim3(Tile::kThreads), Tile::kSharedBytes}, MmaBackwardKernel<decltype(width)::value>, shape,
-           ranges, tiles.As<int2>(), tile_count, q, k, v, dout, lse, delta, dq, dk, dv);
+           Tile::kRows, tiles.As<int4>());
+    const int64_t key_blocks = CeilDiv(shape.m, Tile::kKeys);
+    const int splits = RowSplits(key_blocks * shape.kv_heads, tile_count);
+    const bool split = splits > 1;
+    const int features = shape.kv_heads * shape.head_dim;
+    const size_t count = split ? static_cast<size_t>(splits) * shape.m * features : 0;
+    const Scratch parts(2 * count * sizeof(float)), used(split ? splits * key_blocks * sizeof(int) : 0);
+    const KeyGradients gradients{split ? parts.As<float>() : dk, split ? parts.As<float>() + count : dv,
+                                 splits, used.As<int>()};
+    const dim3 grid(static_cast<unsigned>(shape.kv_heads), static_cast<unsigned>(key_blocks),
+                    static_cast<unsigned>(splits));
+    Launch({grid, dim3(Tile::kThreads), Tile::kSharedBytes}, MmaBackwardKernel<Tile>, shape, facts,
+           tiles.As<int4>(), tile_count, q, k, v, dout, dq, gradients);
+    if (split) {
+      Launch({dim3(static_cast<unsigned>(shape.m), 2), dim3(kThreads)}, SumPartsKernel, gradients,
+             Tile::kKeys, features, dk, dv);
+    }
   });
 }
 

@@ -173,15 +173,15 @@ struct Weights {
 };
 
 __device__ __forceinline__ Weights WeightsOf(const AttentionShape& shape, const float* q, const float* k,
-                                             const float* dout, const float* v, float lse, float delta) {
+                                             const float* dout, const float* v, const RowFacts& of_row) {
   const int d = shape.head_dim;
-  const float p = exp2f(shape.scale * kLog2E * DotOf(q, k, d) - lse);
-  return {p, p * (DotOf(dout, v, d) - delta) * shape.scale};
+  const float p = exp2f(shape.scale * kLog2E * DotOf(q, k, d) - of_row.lse);
+  return {p, p * (DotOf(dout, v, d) - of_row.delta) * shape.scale};
 }
 
 // dq of a tile of rows is added to.
-__global__ void SimtQueriesBackwardKernel(AttentionShape shape, SimtInput in, const float* lse,
-                                          const float* delta, float* dq) {
+__global__ void SimtQueriesBackwardKernel(AttentionShape shape, SimtInput in, const RowFacts* facts,
+                                          float* dq) {
   const int d = shape.head_dim, pitch = Pitch(d);
   EYAS_DYNAMIC_SHARED(float, shared);
   float* q_tile = shared;
@@ -193,10 +193,8 @@ __global__ void SimtQueriesBackwardKernel(AttentionShape shape, SimtInput in, co
   const int first = blockIdx.x * kTile, kv_head = blockIdx.y;
   const int own = threadIdx.x / kThreadsOfRow, sub = threadIdx.x % kThreadsOfRow, row = first + own;
   const bool there = row < shape.rows();
-  const int begin = there ? in.ranges.begin[row / shape.group] : 0,
-            end = there ? in.ranges.end[row / shape.group] : 0;
-  const int64_t at = static_cast<int64_t>(kv_head) * shape.rows() + row;
-  const float row_lse = there ? lse[at] : 0.0f, row_delta = there ? delta[at] : 0.0f;
+  const RowFacts of_row =
+      there ? facts[static_cast<int64_t>(kv_head) * shape.rows() + row] : RowFacts{0, 0, 0, 0};
   const int2 keys = KeysOfTile(shape, in.ranges, first, bounds);
   LoadRowTile(shape, in.q, in.q_stride, kv_head, first, q_tile);
   LoadRowTile(shape, in.dout, in.dout_stride, kv_head, first, dout_tile);
@@ -208,12 +206,11 @@ __global__ void SimtQueriesBackwardKernel(AttentionShape shape, SimtInput in, co
     LoadKeyTile(shape, in.v, in.v_stride, kv_head, key, keys, v_tile);
     __syncthreads();
     for (int j = sub; j < kTile; j += kThreadsOfRow) {
-      const bool seen = key + j >= begin && key + j < end;
-      gradients[own * (kTile + 1) + j] =
-          seen ? WeightsOf(shape, q_tile + own * pitch, k_tile + j * pitch, dout_tile + own * pitch,
-                           v_tile + j * pitch, row_lse, row_delta)
-                     .ds
-               : 0.0f;
+      const bool seen = key + j >= of_row.begin && key + j < of_row.end;
+      gradients[own * (kTile + 1) + j] = seen ? WeightsOf(shape, q_tile + own * pitch, k_tile + j * pitch,
+                                                          dout_tile + own * pitch, v_tile + j * pitch, of_row)
+                                                    .ds
+                                              : 0.0f;
     }
     __syncwarp();
     for (int c = sub; there && c < d; c += kThreadsOfRow) {
@@ -226,8 +223,8 @@ __global__ void SimtQueriesBackwardKernel(AttentionShape shape, SimtInput in, co
 }
 
 // dk and dv of a tile of keys.
-__global__ void SimtKeysBackwardKernel(AttentionShape shape, SimtInput in, const float* lse,
-                                       const float* delta, float* dk, float* dv) {
+__global__ void SimtKeysBackwardKernel(AttentionShape shape, SimtInput in, const RowFacts* facts, float* dk,
+                                       float* dv) {
   const int d = shape.head_dim, pitch = Pitch(d);
   EYAS_DYNAMIC_SHARED(float, shared);
   float* k_tile = shared;
@@ -255,11 +252,10 @@ __global__ void SimtKeysBackwardKernel(AttentionShape shape, SimtInput in, const
     for (int i = sub; i < kTile; i += kThreadsOfRow) {
       Weights weights{0, 0};
       if (row + i < shape.rows()) {
-        const int query = (row + i) / shape.group;
-        const int64_t row_at = static_cast<int64_t>(kv_head) * shape.rows() + row + i;
-        if (key >= in.ranges.begin[query] && key < in.ranges.end[query]) {
+        const RowFacts of_row = facts[static_cast<int64_t>(kv_head) * shape.rows() + row + i];
+        if (key >= of_row.begin && key < of_row.end) {
           weights = WeightsOf(shape, q_tile + i * pitch, k_tile + own * pitch, dout_tile + i * pitch,
-                              v_tile + own * pitch, lse[row_at], delta[row_at]);
+                              v_tile + own * pitch, of_row);
         }
       }
       p[own * (kTile + 1) + i] = weights.p;
@@ -283,6 +279,8 @@ __global__ void SimtKeysBackwardKernel(AttentionShape shape, SimtInput in, const
 size_t SharedBytes(int head_dim, int scores) {
   return (4 * kTile * static_cast<size_t>(head_dim | 1) + scores * kTile * (kTile + 1)) * sizeof(float);
 }
+// What the kernels' bounds take besides: the tiles begin on 16 bytes.
+constexpr size_t kBoundsBytes = 16;
 
 SimtInput InputOf(const AttentionInput& in, const float* dout, int64_t dout_stride) {
   return {in.q, in.q_stride, in.k, in.k_stride, in.v, in.v_stride, dout, dout_stride, {in.begin, in.end}};
@@ -293,33 +291,35 @@ SimtInput InputOf(const AttentionInput& in, const float* dout, int64_t dout_stri
 PartialAttention SimtSplits(const AttentionShape& shape) {
   if (shape.n <= kDecodeQueries) {
     const auto splits = static_cast<int>(CeilDiv(shape.m, kTile * kDecodeBlocks));
-    return {nullptr, nullptr, splits, kDecodeBlocks};
+    return {nullptr, nullptr, splits, kDecodeBlocks, false};
   }
   const int64_t blocks = CeilDiv(shape.rows(), kTile) * shape.kv_heads;
   const int64_t wanted = CeilDiv(2 * Runtime::Get().multiprocessors(), blocks);
   const int64_t most = std::clamp<int64_t>(shape.m / (4 * kTile), 1, 64);
-  return {nullptr, nullptr, static_cast<int>(std::min(wanted, most)), 0};
+  return {nullptr, nullptr, static_cast<int>(std::min(wanted, most)), 0, false};
 }
 
 void SimtForward(const AttentionInput& in, const PartialAttention& out) {
   const AttentionShape shape = ShapeOf(in);
+  ExpectSharedMemory("attention", shape.head_dim, SharedBytes(shape.head_dim, 1) + kBoundsBytes);
   const dim3 grid(static_cast<unsigned>(CeilDiv(shape.rows(), kTile)), static_cast<unsigned>(shape.kv_heads),
                   static_cast<unsigned>(out.splits));
   Launch({grid, dim3(kThreadsOfTile), SharedBytes(shape.head_dim, 1)}, SimtForwardKernel, shape,
          InputOf(in, nullptr, 0), out);
 }
 
-void SimtBackward(const AttentionInput& in, const float* dout, int64_t dout_stride, const float* lse,
-                  const float* delta, float* dq, float* dk, float* dv) {
+void SimtBackward(const AttentionInput& in, const float* dout, int64_t dout_stride, const RowFacts* facts,
+                  float* dq, float* dk, float* dv) {
   const AttentionShape shape = ShapeOf(in);
+  ExpectSharedMemory("attentionBackward", shape.head_dim, SharedBytes(shape.head_dim, 2) + kBoundsBytes);
   const SimtInput input = InputOf(in, dout, dout_stride);
   const auto heads = static_cast<unsigned>(shape.kv_heads);
   Launch({dim3(static_cast<unsigned>(CeilDiv(shape.rows(), kTile)), heads), dim3(kThreadsOfTile),
           SharedBytes(shape.head_dim, 1)},
-         SimtQueriesBackwardKernel, shape, input, lse, delta, dq);
+         SimtQueriesBackwardKernel, shape, input, facts, dq);
   Launch({dim3(static_cast<unsigned>(CeilDiv(shape.m, kTile)), heads), dim3(kThreadsOfTile),
           SharedBytes(shape.head_dim, 2)},
-         SimtKeysBackwardKernel, shape, input, lse, delta, dk, dv);
+         SimtKeysBackwardKernel, shape, input, facts, dk, dv);
 }
 
 }  // namespace eyas::cuda

@@ -167,6 +167,7 @@ __attribute__((visibility("default"))) eyas::Backend* eyas_cuda_open(int index, 
     // Without products there is nothing to be done on a GPU.
     eyas::cuda::CublasLt();
     eyas::cuda::Runtime::Open(index);
+    eyas::cuda::OpenProducts();
     return new eyas::cuda::CudaBackend();
   } catch (const std::exception& failure) {
     eyas::cuda::Say(failure.what(), error, error_bytes);

@@ -1,3 +1,5 @@
+#include <cmath>
+
 #include "cuda/device/bf16.cuh"
 #include "cuda/kernels.h"
 #include "cuda/launch.h"
@@ -205,7 +207,7 @@ void Copy(const Tensor& source, const Tensor& destination) {
 
 void Fill(const Tensor& tensor, double value) {
   if (tensor.size() == 0) return;
-  if (value == 0 && tensor.contiguous()) {
+  if (value == 0 && !std::signbit(value) && tensor.contiguous()) {
     EYAS_CUDA(cudaMemsetAsync(tensor.raw(), 0, tensor.bytes(), Runtime::Get().stream()));
     return;
   }

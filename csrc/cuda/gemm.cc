@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 #include <unordered_map>
+#include <vector>
 
 #include "cuda/cublaslt.h"
 #include "cuda/kernels.h"
@@ -17,10 +18,16 @@ namespace {
 
 // What an algorithm may use beside its operands.
 constexpr uint64_t kWorkspaceBytes = 32 << 20;
+// Epilogues read a bias in vectors.
+constexpr uint32_t kBiasAlignment = 16;
+
+// What the library says where it has no algorithm.
+constexpr int kInvalidValue = 7, kNotSupported = 15;
 
 void CheckLt(int status, const char* call) {
   if (status != 0) {
-    throw std::runtime_error(std::string("[cuda] ") + call + ": cuBLASLt status " + std::to_string(status));
+    throw std::runtime_error(std::string("[cuda] ") + call + ": cuBLASLt status " + std::to_string(status) +
+                             ", " + cudaGetErrorString(cudaGetLastError()));
   }
 }
 #define EYAS_LT(call) CheckLt((call), #call)
@@ -88,18 +95,18 @@ class Plan {
     set(kLtMinAlignmentA, AlignmentOf(problem.b.raw()));
     set(kLtMinAlignmentB, AlignmentOf(problem.a.raw()));
     set(kLtMinAlignmentC, AlignmentOf(problem.out.raw()));
-    set(kLtMinAlignmentD, AlignmentOf(problem.out.raw()));
-    LtHeuristicResult result{};
+    // The epilogue reads the bias as it writes the result.
+    const uint32_t out_alignment = AlignmentOf(problem.out.raw());
+    set(kLtMinAlignmentD, problem.bias == nullptr ? out_alignment : std::min(out_alignment, kBiasAlignment));
+    std::array<LtHeuristicResult, 4> results{};
     int found = 0;
-    const int status =
-        lt_.heuristic(handle, desc_, left_, right_, out_, out_, preference, 1, &result, &found);
+    const int status = lt_.heuristic(handle, desc_, left_, right_, out_, out_, preference,
+                                     static_cast<int>(results.size()), results.data(), &found);
     EYAS_LT(lt_.preference_destroy(preference));
-    if (status != 0 || found == 0) {
-      throw std::runtime_error("[matmul] cuBLASLt has no algorithm for [" + std::to_string(m) + "," +
-                               std::to_string(k) + "] · [" + std::to_string(k) + "," + std::to_string(n) +
-                               "] (status " + std::to_string(status) + ")");
+    if (status != 0 && status != kNotSupported && status != kInvalidValue) EYAS_LT(status);
+    for (int i = 0; status == 0 && i < found; ++i) {
+      if (results[i].state == 0) algorithms_.push_back(results[i].algorithm);
     }
-    algorithm_ = result.algorithm;
   }
 
   ~Plan() {
@@ -111,12 +118,30 @@ class Plan {
   Plan(const Plan&) = delete;
   Plan& operator=(const Plan&) = delete;
 
-  void Run(LtHandle handle, const GemmProblem& problem, void* workspace) {
-    if (problem.bias != nullptr) SetBias(problem.bias);
+  // Whether an algorithm took the product.
+  bool Run(LtHandle handle, const GemmProblem& problem, void* workspace) {
+    std::unique_ptr<Scratch> aligned;
+    if (problem.bias != nullptr) {
+      const float* bias = problem.bias;
+      if (AlignmentOf(bias) < kBiasAlignment) {
+        const size_t bytes = problem.out.dim(1) * sizeof(float);
+        aligned = std::make_unique<Scratch>(bytes);
+        EYAS_CUDA(cudaMemcpyAsync(aligned->As<void>(), bias, bytes, cudaMemcpyDeviceToDevice,
+                                  Runtime::Get().stream()));
+        bias = aligned->As<float>();
+      }
+      SetBias(bias);
+    }
     const float alpha = 1, beta = problem.accumulate ? 1 : 0;
     void* out = problem.out.raw();
-    EYAS_LT(lt_.matmul(handle, desc_, &alpha, problem.b.raw(), left_, problem.a.raw(), right_, &beta, out,
-                       out_, out, out_, &algorithm_, workspace, kWorkspaceBytes, Runtime::Get().stream()));
+    for (; !algorithms_.empty(); algorithms_.erase(algorithms_.begin())) {
+      const int status =
+          lt_.matmul(handle, desc_, &alpha, problem.b.raw(), left_, problem.a.raw(), right_, &beta, out, out_,
+                     out, out_, &algorithms_.front(), workspace, kWorkspaceBytes, Runtime::Get().stream());
+      if (status == 0) return true;
+      if (status != kNotSupported && status != kInvalidValue) CheckLt(status, "cublasLtMatmul");
+    }
+    return false;
   }
 
  private:
@@ -129,7 +154,8 @@ class Plan {
   LtMatrixLayout left_ = nullptr;
   LtMatrixLayout right_ = nullptr;
   LtMatrixLayout out_ = nullptr;
-  LtAlgorithm algorithm_;
+  // Best first; those that refuse are taken out.
+  std::vector<LtAlgorithm> algorithms_;
 };
 
 // The library's handle, its workspace and the most recently used plans.
@@ -152,7 +178,7 @@ class Products {
                      b.stride,
                      problem.out.stride(0),
                      static_cast<int64_t>(problem.a.dtype()),
-                     problem.bias == nullptr ? 0 : AlignmentOf(problem.bias),
+                     problem.bias != nullptr,
                      problem.accumulate,
                      AlignmentOf(problem.a.raw()),
                      AlignmentOf(problem.b.raw()),
@@ -168,7 +194,7 @@ class Products {
         plans_.pop_back();
       }
     }
-    plans_.front().second->Run(handle_, problem, workspace_.As<void>());
+    if (!plans_.front().second->Run(handle_, problem, workspace_.As<void>())) PlainProduct(problem);
   }
 
  private:
@@ -185,6 +211,8 @@ class Products {
 };
 
 }  // namespace
+
+void OpenProducts() { Products::Get(); }
 
 void Gemm(const GemmProblem& problem) { Products::Get().Run(problem); }
 

@@ -7,6 +7,12 @@
 
 namespace eyas::cuda {
 
+// gemm.cc: cuBLASLt's products. OpenProducts throws where the library does not work.
+void OpenProducts();
+void Gemm(const GemmProblem& problem);
+// gemm_plain.cu: any strides and alignment, for what the library has no algorithm for
+void PlainProduct(const GemmProblem& problem);
+
 // copy.cu
 void Copy(const Tensor& source, const Tensor& destination);
 void Fill(const Tensor& tensor, double value);
@@ -52,10 +58,7 @@ void SoftmaxBackward(Rows rows, const float* dy, const float* y, float* dx);
 void RopeTables(const RopeTableProblem& problem, float* cos, float* sin);
 void Rope(const RopeProblem& problem, float* out);
 
-// gemm.cc
-void Gemm(const GemmProblem& problem);
-
-// attention_forward.cu, attention_backward.cu
+// attention.cu
 void Attention(const AttentionInput& input, const AttentionOutput& output);
 void AttentionBackward(const AttentionInput& input, const AttentionBackwardInput& backward,
                        const AttentionGradientArrays& gradients);

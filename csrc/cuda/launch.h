@@ -35,6 +35,8 @@ constexpr int64_t CeilDiv(int64_t a, int64_t b) { return (a + b - 1) / b; }
 constexpr unsigned kThreads = 256;
 // Their most blocks: each thread then takes several elements.
 constexpr int64_t kMostBlocks = 4096;
+// The driver's limit of a grid's second and third dimension.
+constexpr int64_t kMostBlocksY = 65535;
 
 inline LaunchShape ForElements(int64_t n) {
   return {

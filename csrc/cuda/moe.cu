@@ -301,7 +301,10 @@ void GroupedProduct(const GroupedProblem& problem, const SortedPairs& pairs, boo
   const auto tiles =
       static_cast<unsigned>(CeilDiv(pairs.pairs, kTileRows) + std::min(pairs.experts, pairs.pairs));
   const auto columns = [&](int64_t width) { return static_cast<unsigned>(CeilDiv(problem.n, width)); };
-  if (half && problem.k % 8 == 0) {
+  // Copies of 16 bytes.
+  const bool aligned =
+      (reinterpret_cast<uintptr_t>(problem.x) | reinterpret_cast<uintptr_t>(problem.weight)) % 16 == 0;
+  if (half && problem.k % 8 == 0 && aligned) {
     Launch({dim3(tiles, columns(kMmaColumns)), dim3(kMmaThreads)}, GroupedMmaKernel, problem, pairs);
   } else if (half) {
     Launch({dim3(tiles, columns(kSimtColumns)), dim3(kSimtThreads)}, GroupedSimtKernel<uint16_t>, problem,

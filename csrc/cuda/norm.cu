@@ -1,3 +1,5 @@
+#include <algorithm>
+
 #include "cuda/device/bf16.cuh"
 #include "cuda/device/reduce.cuh"
 #include "cuda/kernels.h"
@@ -148,13 +150,15 @@ template <int kCount, typename Value>
 __global__ void SumRowsKernel(Rows rows, Value value, float* parts) {
   const int64_t column = static_cast<int64_t>(blockIdx.x) * blockDim.x + threadIdx.x;
   if (column >= rows.h) return;
-  const int64_t first = static_cast<int64_t>(blockIdx.y) * kRowsOfPart;
-  const int64_t last = first + kRowsOfPart < rows.n ? first + kRowsOfPart : rows.n;
-  float sums[kCount] = {};
-  for (int64_t row = first; row < last; ++row) {
-    for (int i = 0; i < kCount; ++i) sums[i] += value(row, column, i);
+  for (int64_t part = blockIdx.y; part * kRowsOfPart < rows.n; part += gridDim.y) {
+    const int64_t first = part * kRowsOfPart;
+    const int64_t last = first + kRowsOfPart < rows.n ? first + kRowsOfPart : rows.n;
+    float sums[kCount] = {};
+    for (int64_t row = first; row < last; ++row) {
+      for (int i = 0; i < kCount; ++i) sums[i] += value(row, column, i);
+    }
+    for (int i = 0; i < kCount; ++i) parts[(part * kCount + i) * rows.h + column] = sums[i];
   }
-  for (int i = 0; i < kCount; ++i) parts[(blockIdx.y * kCount + i) * rows.h + column] = sums[i];
 }
 
 __global__ void AddPartsKernel(const float* parts, int64_t count, int64_t stride, int64_t h, float* out) {
@@ -172,8 +176,8 @@ void SumRows(Rows rows, const Value& value, float* const (&targets)[kCount]) {
   const int64_t count = CeilDiv(rows.n, kRowsOfPart);
   const Scratch parts(count * kCount * rows.h * sizeof(float));
   const auto columns = static_cast<unsigned>(CeilDiv(rows.h, kThreads));
-  Launch({dim3(columns, static_cast<unsigned>(count)), dim3(kThreads)}, SumRowsKernel<kCount, Value>, rows,
-         value, parts.As<float>());
+  Launch({dim3(columns, static_cast<unsigned>(std::min(count, kMostBlocksY))), dim3(kThreads)},
+         SumRowsKernel<kCount, Value>, rows, value, parts.As<float>());
   for (int i = 0; i < kCount; ++i) {
     if (targets[i] == nullptr) continue;
     Launch({dim3(columns), dim3(kThreads)}, AddPartsKernel, parts.As<float>() + i * rows.h, count,

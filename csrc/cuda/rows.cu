@@ -57,6 +57,9 @@ void WithWord(size_t row_bytes, size_t stride_bytes, const void* a, const void* 
 }
 
 bool Unique(const RowIds& ids) {
+  bool ascending = true;
+  for (int64_t i = 1; ascending && i < ids.n; ++i) ascending = ids.host[i] > ids.host[i - 1];
+  if (ascending) return true;
   std::vector<int64_t> sorted(ids.host, ids.host + ids.n);
   std::sort(sorted.begin(), sorted.end());
   return std::adjacent_find(sorted.begin(), sorted.end()) == sorted.end();

@@ -92,20 +92,22 @@ class DeviceAllocator {
   Block* AddSegment(bool small, size_t size) {
     const size_t bytes = small ? kSmallSegment : RoundUp(size, kLargeUnit);
     void* data = nullptr;
-    if (cudaMalloc(&data, bytes) != cudaSuccess) {
+    cudaError_t error = cudaMalloc(&data, bytes);
+    if (error == cudaErrorMemoryAllocation) {
       cudaGetLastError();
       ReturnSegments();
-      const cudaError_t error = cudaMalloc(&data, bytes);
-      if (error != cudaSuccess) {
-        cudaGetLastError();
-        size_t free = 0, total = 0;
-        cudaMemGetInfo(&free, &total);
-        throw std::runtime_error("[allocate] expected " + std::to_string(bytes) +
-                                 " bytes of memory on the GPU, received " + std::to_string(free) +
-                                 " free of " + std::to_string(total) + " (" + std::to_string(live_) +
-                                 " are in use here)");
-      }
+      error = cudaMalloc(&data, bytes);
     }
+    if (error == cudaErrorMemoryAllocation) {
+      cudaGetLastError();
+      size_t free = 0, total = 0;
+      cudaMemGetInfo(&free, &total);
+      throw std::runtime_error("[allocate] expected " + std::to_string(bytes) +
+                               " bytes of memory on the GPU, received " + std::to_string(free) + " free of " +
+                               std::to_string(total) + " (" + std::to_string(live_) + " are in use here)");
+    }
+    // What a kernel broke before comes out here, too.
+    Check(error, "cudaMalloc");
     return new Block{static_cast<char*>(data), bytes, small};
   }
 
@@ -243,13 +245,22 @@ Runtime& Runtime::Get() { return *Instance(); }
 
 void Runtime::Open(int device) {
   if (Instance() == nullptr) Instance() = new Runtime(device);
+  if (Instance()->device_ != device) {
+    throw std::runtime_error("[cuda] expected the GPU in use, received another");
+  }
 }
 
 Runtime::Runtime(int device) : device_(device) {
   EYAS_CUDA(cudaSetDevice(device));
   cudaDeviceProp properties;
   EYAS_CUDA(cudaGetDeviceProperties(&properties, device));
+  if (properties.major < 8) {
+    throw std::runtime_error("[cuda] expected compute capability 8.0 or later, received " +
+                             std::to_string(properties.major) + "." + std::to_string(properties.minor));
+  }
   multiprocessors_ = properties.multiProcessorCount;
+  shared_of_block_ = properties.sharedMemPerBlockOptin;
+  shared_of_multiprocessor_ = properties.sharedMemPerMultiprocessor;
   EYAS_CUDA(cudaStreamCreateWithFlags(&compute_, cudaStreamNonBlocking));
   EYAS_CUDA(cudaStreamCreateWithFlags(&copy_, cudaStreamNonBlocking));
   allocator_ = std::make_unique<DeviceAllocator>();

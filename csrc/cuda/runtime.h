@@ -32,6 +32,9 @@ class Runtime {
     return compute_;
   }
   int multiprocessors() const { return multiprocessors_; }
+  // Bytes of shared memory that a block, and all blocks of a multiprocessor, can have.
+  size_t shared_of_block() const { return shared_of_block_; }
+  size_t shared_of_multiprocessor() const { return shared_of_multiprocessor_; }
 
   // Blocks are used again in the order of the compute stream: released memory may be written by work that is
   // asked for later, while work that was asked for before still reads it.
@@ -40,8 +43,8 @@ class Runtime {
   MemoryStats Memory();
   void ResetPeak();
 
-  // From and to pageable memory of the host, which may change as soon as Upload returns. Large uploads run on
-  // the copy stream, beside the work of the compute stream that does not need them.
+  // From and to pageable memory of the host, which may change as soon as Upload returns. Large uploads run in
+  // parts on the copy stream, between what the compute stream was asked for before and after.
   void Upload(void* to, const void* from, size_t bytes);
   // Waits for what was asked for before.
   void Download(void* to, const void* from, size_t bytes);
@@ -53,6 +56,8 @@ class Runtime {
 
   int device_;
   int multiprocessors_;
+  size_t shared_of_block_;
+  size_t shared_of_multiprocessor_;
   cudaStream_t compute_ = nullptr;
   cudaStream_t copy_ = nullptr;
   std::unique_ptr<DeviceAllocator> allocator_;

@@ -1,5 +1,6 @@
+import { spawnSync } from 'node:child_process';
 import { describe, expect, it } from 'vitest';
-import { native, type AttentionOptions } from '../../lib/native.js';
+import { native, packageRoot, type AttentionOptions } from '../../lib/native.js';
 import {
   clone,
   dispose,
@@ -18,6 +19,8 @@ import {
   expectSameBits,
   type ReferenceAttentionResult,
 } from '../helpers/reference.js';
+
+const onCuda = process.env['EYAS_TEST_DEVICE'] === 'cuda';
 
 type Ranges = (n: number, m: number, draws: Draws) => [begin: number, end: number][];
 
@@ -130,6 +133,17 @@ const cases: Case[] = [
     ranges: causal,
     extras: 1,
     seed: 14,
+  },
+  {
+    name: 'few rows, many keys',
+    n: 20,
+    m: 900,
+    heads: 2,
+    kvHeads: 1,
+    d: 20,
+    ranges: causal,
+    extras: 0,
+    seed: 16,
   },
 ];
 
@@ -346,16 +360,122 @@ describe('attention', () => {
     });
   });
 
-  it('repeats its bits', () => {
+  it.each(['float32', 'bfloat16'] as const)('repeats its bits in %s', (dtype) => {
     scope(() => {
-      const { q, k, v, begin, end, dout, options } = makeProblem(cases[7]!);
-      const run = () => {
-        const { out, lse } = ops.attention(q, k, v, begin, end, options);
-        const { dq, dk, dv, extras } = ops.attentionBackward(dout, q, k, v, out, lse, begin, end, options);
-        return [out, dq, dk, dv, ...extras.flatMap((extra) => [extra.dk, extra.dv])].map(toFloats);
-      };
-      expect(run()).toEqual(run());
+      for (const index of [6, 7]) {
+        const { q, k, v, begin, end, dout, options: given } = makeProblem(cases[index]!);
+        const options = { ...given, dtype };
+        const run = () => {
+          const { out, lse } = ops.attention(q, k, v, begin, end, options);
+          const { dq, dk, dv, extras } = ops.attentionBackward(dout, q, k, v, out, lse, begin, end, options);
+          // On a GPU blocks add to dq in any order where products are bfloat16: it is the same to rounding only.
+          const sameBits = onCuda && dtype === 'bfloat16' ? [] : [dq];
+          const all = [out, lse, dk, dv, ...extras.flatMap((extra) => [extra.dk, extra.dv]), ...sameBits];
+          return { all: all.map(toFloats), dq: toFloats(dq) };
+        };
+        const [first, second] = [run(), run()];
+        first.all.forEach((bits, i) => {
+          expectSameBits(bits, second.all[i]!, `result ${i}`);
+        });
+        expectClose(first.dq, second.dq, 1e-5, 'dq');
+      }
     });
+  });
+
+  it.runIf(onCuda)('on a GPU refuses more extras than a kernel takes, in both directions', () => {
+    scope(() => {
+      const { q, k, v, begin, end, dout } = makeProblem(cases[0]!);
+      const extra = { k: narrow(k, 0, 0, 1), v: narrow(v, 0, 0, 1), rows: tensor(new Int32Array(50), [50]) };
+      const options = (count: number) => ({ extras: Array.from({ length: count }, () => extra) });
+      const { out, lse } = ops.attention(q, k, v, begin, end, options(16));
+      const message = '[attention] expected at most 16 extras on a GPU, received 17';
+      expect(() => ops.attention(q, k, v, begin, end, options(17))).toThrow(message);
+      expect(() => ops.attentionBackward(dout, q, k, v, out, lse, begin, end, options(17))).toThrow(message);
+    });
+  });
+});
+
+describe.runIf(onCuda && !process.env['EYAS_TEST_GPU'])('attention by the shared memory of a GPU', () => {
+  interface Outcome {
+    errors?: Record<'out' | 'lse' | 'dq' | 'dk' | 'dv', number>;
+    message?: string;
+  }
+
+  /** Forward and backward against the plain form, for each size of heads, in a process of its own. */
+  function outcomes(
+    sizes: readonly number[],
+    dtype: 'float32' | 'bfloat16',
+    bytes: number,
+    n: number,
+  ): Outcome[] {
+    const program = `
+      const native = require('node-gyp-build')(process.cwd());
+      native.setDevice('cuda');
+      const n = ${n}, dtype = '${dtype}';
+      const ints = (of) => native.fromData(Int32Array.from({ length: n }, (_, i) => of(i)), 'int32', [n]);
+      const [begin, end] = [ints(() => 0), ints((i) => i + 1)];
+      const largest = (x) => x.reduce((most, value) => Math.max(most, Math.abs(value)), 0);
+      const outcome = (d) => {
+        const make = (heads, seed) => native.randomNormal([n, heads, d], 1, seed);
+        const [q, dout, k, v] = [make(4, 1n), make(4, 2n), make(1, 3n), make(1, 4n)];
+        const run = (options) => {
+          const { out, lse } = native.attention(q, k, v, begin, end, options);
+          const { dq, dk, dv } = native.attentionBackward(dout, q, k, v, out, lse, begin, end, options);
+          const all = Object.entries({ out, lse, dq, dk, dv });
+          return Object.fromEntries(all.map(([name, x]) => [name, x.toTypedArray()]));
+        };
+        try {
+          const [received, expected] = [run({ dtype }), run({ plain: true })];
+          const error = (x, y) => largest(x.map((value, i) => value - y[i])) / largest(y);
+          const errors = Object.entries(received).map(([name, x]) => [name, error(x, expected[name])]);
+          return { errors: Object.fromEntries(errors) };
+        } catch ({ message }) {
+          return { message };
+        }
+      };
+      console.log(JSON.stringify(${JSON.stringify(sizes)}.map(outcome)));
+    `;
+    const { stdout, stderr } = spawnSync(process.execPath, ['-e', program], {
+      cwd: packageRoot,
+      encoding: 'utf8',
+      env: { ...process.env, EYAS_EMULATED_SHARED_BYTES: String(bytes) },
+    });
+    expect(stderr).toBe('');
+    return JSON.parse(stdout) as Outcome[];
+  }
+
+  function expectRight({ errors, message }: Outcome, tolerance: number, name: string): void {
+    expect(message, name).toBeUndefined();
+    for (const error of Object.values(errors!)) expect(error, name).toBeLessThanOrEqual(tolerance);
+  }
+
+  const sizes = [64, 80, 96, 128, 256];
+
+  // What blocks can have on an A100 and on an H100.
+  it.each([166_912, 232_448])('all sizes of heads fit into %i bytes', (bytes) => {
+    outcomes(sizes, 'bfloat16', bytes, 150).forEach((outcome, i) => {
+      expectRight(outcome, 2e-2, `heads of ${sizes[i]!}`);
+    });
+  });
+
+  it('on smaller ones wide heads have no backward pass, which says so', () => {
+    const received = outcomes(sizes, 'bfloat16', 101_376, 150);
+    expect(received.pop()).toEqual({
+      message:
+        '[attentionBackward] expected 154624 bytes of shared memory for heads of 256 features, received a GPU with 101376',
+    });
+    received.forEach((outcome, i) => {
+      expectRight(outcome, 2e-2, `heads of ${sizes[i]!}`);
+    });
+  });
+
+  it('without tensor cores too wide heads are refused', () => {
+    const [fits, backward, both] = outcomes([437, 440, 460], 'float32', 232_448, 20);
+    expectRight(fits!, 1e-5, 'heads of 437');
+    expect(backward!.message).toBe(
+      '[attentionBackward] expected 234256 bytes of shared memory for heads of 440 features, received a GPU with 232448',
+    );
+    expect(both!.message).toMatch(/^\[attention\] expected .* for heads of 460 features/);
   });
 });
 

@@ -25,7 +25,7 @@ struct eyas::cuda::LtPreferenceTag {};
 
 namespace {
 
-constexpr int kInvalidValue = 7;
+constexpr int kInvalidValue = 7, kNotSupported = 15;
 
 // op(matrix) [rows, columns] in rows, as float32.
 std::vector<float> Values(const void* data, const LtMatrixLayoutTag& layout, bool transposed) {
@@ -122,6 +122,8 @@ int cublasLtMatmulAlgoGetHeuristic(LtHandle, LtMatmulDesc desc, LtMatrixLayout a
       a->type != b->type) {
     return kInvalidValue;
   }
+  // Not all versions multiply bfloat16 with odd strides.
+  if (a->type == kLtBFloat16 && (a->stride % 2 != 0 || b->stride % 2 != 0)) return kNotSupported;
   *result = {};
   *found = 1;
   return 0;
@@ -131,6 +133,9 @@ int cublasLtMatmul(LtHandle, LtMatmulDesc desc_argument, const void* alpha, cons
                    LtMatrixLayout a_layout, const void* b, LtMatrixLayout b_layout, const void* beta,
                    const void* c, LtMatrixLayout c_layout, void* d, LtMatrixLayout d_layout,
                    const LtAlgorithm*, void*, size_t, cudaStream_t stream) {
+  // Nor do all algorithms take what the heuristic said they do.
+  const auto odd = [](const void* p) { return reinterpret_cast<uintptr_t>(p) % 4 != 0; };
+  if (odd(a) || odd(b)) return kNotSupported;
   const LtMatmulDescTag desc = *desc_argument;
   const LtMatrixLayoutTag la = *a_layout, lb = *b_layout, lc = *c_layout, ld = *d_layout;
   const float scale = *static_cast<const float*>(alpha), keep = *static_cast<const float*>(beta);

@@ -2,9 +2,11 @@
 
 // CUDA without a GPU: the kernels of csrc/cuda compiled for the CPU, so that a machine without one checks
 // what they compute. Blocks run one after another, the threads of a block as fibers that take turns at
-// barriers, in an order that changes with every phase: a missing barrier shows. Streams do their work when
-// somebody waits for them and device memory cannot be touched from outside: a missing wait shows, too. This
-// header takes the place of CUDA's own; it has what csrc/cuda uses.
+// barriers, in orders that change with every grid and phase: a missing barrier shows, and so does a sum that
+// depends on the order. Streams do their work when somebody waits for them and device memory cannot be
+// touched from outside: a missing wait shows, too. A block can have EYAS_EMULATED_SHARED_BYTES of shared
+// memory, by default what an H100 gives. This header takes the place of CUDA's own; it has what csrc/cuda
+// uses.
 
 #define EYAS_EMULATED
 
@@ -245,6 +247,8 @@ struct cudaDeviceProp {
   int major;
   int minor;
   int multiProcessorCount;
+  size_t sharedMemPerBlockOptin;
+  size_t sharedMemPerMultiprocessor;
 };
 
 cudaError_t cudaGetDeviceCount(int* count);

@@ -145,6 +145,18 @@ class Memory {
 
 // ---- fibers
 
+// Goes on from grid to grid: two runs of the same work differ where the order of threads or blocks matters.
+std::minstd_rand random_order{1};
+
+// What a block can have.
+size_t SharedBytes() {
+  static const size_t bytes = [] {
+    const char* given = std::getenv("EYAS_EMULATED_SHARED_BYTES");
+    return given == nullptr ? size_t{227 * 1024} : static_cast<size_t>(std::strtoull(given, nullptr, 10));
+  }();
+  return bytes;
+}
+
 constexpr size_t kStackBytes = 256 << 10;
 
 enum class State { kReady, kAtBlockBarrier, kAtExchange, kDone };
@@ -202,7 +214,7 @@ class BlockRunner {
     std::vector<unsigned> order(threads_);
     for (unsigned i = 0; i < threads_; ++i) order[i] = i;
     for (;;) {
-      std::shuffle(order.begin(), order.end(), random_);
+      std::shuffle(order.begin(), order.end(), random_order);
       bool ran = false;
       for (const unsigned i : order) {
         if (fibers_[i].state != State::kReady) continue;
@@ -317,7 +329,6 @@ class BlockRunner {
   std::vector<Warp> warps_;
   std::unique_ptr<char[], Free> shared_;
   size_t shared_bytes_ = 0;
-  std::minstd_rand random_{1};
   Fiber* running_ = nullptr;
   void* scheduler_ = nullptr;
 
@@ -376,13 +387,17 @@ void RunGrid(const char* kernel, dim3 grid, dim3 block, size_t shared_bytes,
   }
   if (block.x * block.y * block.z == 0 || block.x * block.y * block.z > 1024)
     Die(std::string(kernel) + ": block");
-  if (shared_bytes > 227 * 1024) Die(std::string(kernel) + ": shared memory");
+  if (shared_bytes > SharedBytes()) Die(std::string(kernel) + ": shared memory");
   BlockRunner runner(kernel, block, shared_bytes, body);
+  std::vector<uint3> blocks;
+  blocks.reserve(static_cast<size_t>(grid.x) * grid.y * grid.z);
   for (unsigned z = 0; z < grid.z; ++z) {
     for (unsigned y = 0; y < grid.y; ++y) {
-      for (unsigned x = 0; x < grid.x; ++x) runner.Run(grid, {x, y, z});
+      for (unsigned x = 0; x < grid.x; ++x) blocks.push_back({x, y, z});
     }
   }
+  std::shuffle(blocks.begin(), blocks.end(), random_order);
+  for (const uint3& block : blocks) runner.Run(grid, block);
 }
 
 // ---- streams
@@ -460,6 +475,9 @@ cudaError_t cudaGetDeviceProperties(cudaDeviceProp* properties, int) {
   properties->totalGlobalMem = Memory::kBytes;
   properties->major = 9;
   properties->multiProcessorCount = 4;
+  properties->sharedMemPerBlockOptin = eyas::emulation::SharedBytes();
+  // The driver keeps a kilobyte of each block.
+  properties->sharedMemPerMultiprocessor = properties->sharedMemPerBlockOptin + 1024;
   return cudaSuccess;
 }
 
