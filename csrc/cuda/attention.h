@@ -93,7 +93,8 @@ void ExpectSharedMemory(const char* op, int head_dim, size_t bytes);
 // blocks run at a time.
 int SharesFor(int64_t blocks, int64_t slots, int64_t steps, int64_t most);
 
-// attention_mma.cu: tensor cores. Heads of up to 256 features; width is one of those below.
+// attention_mma_forward.cu, attention_mma_backward.cu: tensor cores. Heads of up to 256 features; width is
+// one of those below.
 constexpr int kMmaWidths[] = {64, 80, 96, 128, 256};
 void MmaForward(const AttentionShape& shape, const KeyRanges& ranges, const PackedHeads& q,
                 const PackedHeads& k, const PackedHeads& v, const PartialAttention& out);
