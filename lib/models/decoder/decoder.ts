@@ -1,6 +1,7 @@
 import { DecoderCache } from '../../decoding/kv-cache.js';
 import { native, type DecoderLayers } from '../../native.js';
 import { clone, dispose, keep, narrow, ops, scope, tensor, type Tensor } from '../../tensor.js';
+import { attentionDtype } from '../attention-dtype.js';
 import { Rotary, type RopeTables } from '../rotary.js';
 import type { KVCache, PrefillOptions, PrefillResult, Target } from '../target.js';
 import type { DecoderConfig } from './config.js';
@@ -41,10 +42,8 @@ export class Decoder {
     keep([weights.embedTokens, weights.finalNorm, weights.lmHead]);
     this.#config = info;
     this.#layers = weights.layers.map((layer) => new TransformerLayer(this.#config, layer));
-    const { device, dtype } = weights.lmHead;
-    if (device === 'cpu') this.#steps = native.decoderLayers(weights.layers, this.#config);
-    // On the CPU attention in float32 is cheap beside the products.
-    this.#attentionDtype = device === 'cuda' && dtype === 'bfloat16' ? 'bfloat16' : 'float32';
+    if (weights.lmHead.device === 'cpu') this.#steps = native.decoderLayers(weights.layers, this.#config);
+    this.#attentionDtype = attentionDtype(weights.lmHead);
     this.#rotary = new Rotary(info.rotary);
     this.#workspaces = new Workspaces(this.#config);
   }

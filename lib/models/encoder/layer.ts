@@ -1,5 +1,6 @@
 import type { Activation } from '../../native.js';
 import { dispose, keep, narrow, ops, reshape, scope, type Tensor } from '../../tensor.js';
+import { attentionDtype } from '../attention-dtype.js';
 import type { RopeTables } from '../rotary.js';
 
 /** Sizes of a pre-norm encoder layer. */
@@ -46,8 +47,8 @@ export interface EncoderLayerWeights {
   mlpScale?: Tensor;
 }
 
-/** Attends with q, k, v [N, heads, D] and returns [N, heads, D]. */
-export type EncoderAttend = (q: Tensor, k: Tensor, v: Tensor) => Tensor;
+/** Attends with q, k, v [N, heads, D], products in `dtype`, and returns [N, heads, D]. */
+export type EncoderAttend = (q: Tensor, k: Tensor, v: Tensor, dtype: 'float32' | 'bfloat16') => Tensor;
 
 /** x · weightᵀ + bias, float32 [N, out]. */
 export function linear(x: Tensor, { weight, bias }: LinearWeights): Tensor {
@@ -63,7 +64,7 @@ export type NormKind = Pick<EncoderConfig, 'norm' | 'normEps'>;
 
 /** Attention within ranges of rows: row i sees rows begin[i] ≤ j < end[i] (int32 [N]), in both directions. */
 export function attendWithin(begin: Tensor, end: Tensor): EncoderAttend {
-  return (q, k, v) => ops.attention(q, k, v, begin, end).out;
+  return (q, k, v, dtype) => ops.attention(q, k, v, begin, end, { dtype }).out;
 }
 
 /** Pre-norm encoder layer with a plain MLP, as vision and audio towers have it. */
@@ -90,7 +91,12 @@ export class EncoderLayer {
         return narrow(reshape(qkv, [rows, 3 * numHeads, headDim]), 1, part * numHeads, numHeads);
       };
       const rotate = (t: Tensor): Tensor => (rope ? ops.rope(t, rope.cos, rope.sin) : t);
-      const attended = attend(rotate(heads(0, w.queryNorm)), rotate(heads(1, w.keyNorm)), heads(2));
+      const attended = attend(
+        rotate(heads(0, w.queryNorm)),
+        rotate(heads(1, w.keyNorm)),
+        heads(2),
+        attentionDtype(w.qkv.weight),
+      );
       this.#add(x, reshape(attended, [rows, hiddenSize]), w.output, w.attentionScale);
     });
     scope(() => {

@@ -1,4 +1,5 @@
 import { dispose, keep, ops, reshape, scope, tensor, type Tensor } from '../../tensor.js';
+import { attentionDtype } from '../attention-dtype.js';
 import { TransformerLayer, Workspace, type LayerConfig } from '../decoder/layer.js';
 import { linear } from '../encoder/layer.js';
 import type { EncodedMedia } from '../multimodal-target.js';
@@ -52,11 +53,12 @@ export class Qwen2_5VLVisionTower implements VisionTower {
       const embedded = ops.matmul(pixels, this.weights.patchEmbed, { transposeB: true });
       const x = ops.gatherRows(embedded, rows(layout.order));
       dispose(embedded);
+      const dtype = attentionDtype(this.weights.patchEmbed);
       const buffers = new Workspace(patches, this.#layerConfig);
       try {
         this.#blocks.forEach((block, i) => {
           const { begin, end } = this.config.fullAttentionBlockIndexes.includes(i) ? frames : windows;
-          block.forward(x, tables, (q, k, v, out) => { ops.attention(q, k, v, begin, end, { out }); }, buffers);
+          block.forward(x, tables, (q, k, v, out) => { ops.attention(q, k, v, begin, end, { out, dtype }); }, buffers);
         });
       } finally {
         buffers.dispose();
