@@ -250,13 +250,12 @@ function attention({ shape, dtype }) {
   });
 }
 
-/** Share of a step that is not spent in the addon: the median of five steps. */
+/** Share of a step that is not spent in the addon: the median of five steps; and the calls of the fastest of them. */
 function profile() {
-  const shares = Array.from({ length: 5 }, () => {
-    const { total, outside } = secondsOutsideNative(() => trainer.step([samples], 1e-4));
-    return outside / total;
-  });
-  return { outside_native_share: shares.sort((a, b) => a - b)[2] };
+  const runs = Array.from({ length: 5 }, () => secondsOutsideNative(() => trainer.step([samples], 1e-4)));
+  const shares = runs.map(({ total, outside }) => outside / total).sort((a, b) => a - b);
+  const fastest = runs.reduce((best, run) => (run.total < best.total ? run : best));
+  return { outside_native_share: shares[2], ms: 1000 * fastest.total, calls: fastest.calls };
 }
 
 await serve({
