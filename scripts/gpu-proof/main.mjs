@@ -138,7 +138,7 @@ const stages = {
   },
 
   async training() {
-    return { training: await json([script('gpu-proof', 'training.mjs'), rehearse ? '3' : '150']) };
+    return { training: await json([script('gpu-proof', 'training.mjs'), rehearse ? 'small' : 'full']) };
   },
 
   async attention() {

@@ -15,6 +15,7 @@ interface Report {
   errors: Record<string, string>;
   operations: { compared: number; failed: object[] };
   attention_forward_share: number;
+  training: { ok: boolean; lossless: boolean; float32: { largest_difference: number } };
 }
 
 /** The newest report of a rehearsal on kernels that were compiled for the CPU. */
@@ -48,6 +49,15 @@ describe.runIf(existsSync(join(root, 'build', 'emulated')))(
       expect(code).toBe(0);
       expect(table).toContain('No number counts'.toLowerCase());
       expect(table).toContain('| tests on the GPU | not measured |');
+    });
+
+    it('trains the embedded default on both devices', { timeout: 300_000 }, () => {
+      const { report, table, code } = rehearse('training', '--stages', 'training');
+      expect(report.errors).toEqual({});
+      expect(report.training).toMatchObject({ ok: true, lossless: true });
+      expect(report.training.float32.largest_difference).toBeLessThan(1e-5);
+      expect(table).toContain('lossless: true');
+      expect(code).toBe(0);
     });
 
     it('keeps what was measured when the time is up, and fails', () => {
