@@ -145,7 +145,9 @@ __attribute__((visibility("default"))) int eyas_cuda_devices(eyas::CudaDeviceRec
   const cudaError_t status = cudaGetDeviceCount(&count);
   if (status != cudaSuccess) {
     cudaGetLastError();
-    eyas::cuda::Say(cudaGetErrorString(status), error, error_bytes);
+    // Without any driver, too, it is said to be too old.
+    eyas::cuda::Say(std::string(cudaGetErrorString(status)) + "; a driver for CUDA 13 is needed", error,
+                    error_bytes);
     return 0;
   }
   if (count == 0) eyas::cuda::Say("no device", error, error_bytes);

@@ -24,22 +24,34 @@ const usage = `scripts/gpu-proof.sh [BUNDLE] [options]
   --stages A,B      operations, tests, training, attention, ttt, prefill, compiled, sanitizer; all if absent
   --rehearse        without a GPU: kernels compiled for the CPU, small sizes, the peer on the CPU`;
 
-const { values } = parseArgs({
-  options: {
-    python: { type: 'string', default: 'python3' },
-    out: { type: 'string', default: join(root, 'benchmarks', 'results') },
-    minutes: { type: 'string', default: '9' },
-    stages: { type: 'string' },
-    rehearse: { type: 'boolean', default: false },
-    help: { type: 'boolean', default: false },
-  },
-});
+function fail(message) {
+  process.stderr.write(`gpu-proof: ${message}\n`);
+  process.exit(1);
+}
+
+function attempt(body) {
+  try {
+    return body();
+  } catch (error) {
+    return fail(error.message);
+  }
+}
+
+const options = {
+  python: { type: 'string', default: 'python3' },
+  out: { type: 'string', default: join(root, 'benchmarks', 'results') },
+  minutes: { type: 'string', default: '9' },
+  stages: { type: 'string' },
+  rehearse: { type: 'boolean', default: false },
+  help: { type: 'boolean', default: false },
+};
+const { values } = attempt(() => parseArgs({ options }));
 if (values.help) {
   console.log(usage);
   process.exit();
 }
 const minutes = Number(values.minutes);
-if (!(minutes > 0)) throw new Error(`--minutes: expected a number above 0, received ${values.minutes}`);
+if (!(minutes > 0)) fail(`--minutes: expected a number above 0, received ${values.minutes}`);
 const { rehearse } = values;
 if (rehearse) {
   const emulated = join(root, 'build', 'emulated');
@@ -204,8 +216,14 @@ const stages = {
 };
 
 const names = Object.keys(stages).filter((name) => !rehearse || name !== 'sanitizer');
-const chosen = values.stages === undefined ? names : choose('--stages', values.stages, Object.keys(stages));
-const report = { device: describeDevice('cuda'), rehearsed: rehearse || undefined, errors: {} };
+const chosen = attempt(() =>
+  values.stages === undefined ? names : choose('--stages', values.stages, Object.keys(stages)),
+);
+const report = {
+  device: attempt(() => describeDevice('cuda')),
+  rehearsed: rehearse || undefined,
+  errors: {},
+};
 for (const name of chosen) {
   const started = performance.now();
   say(`== ${name}`);
