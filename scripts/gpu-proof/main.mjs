@@ -73,9 +73,12 @@ function run(command, args, environment = {}) {
       stdio: ['ignore', 'pipe', 'inherit'],
       detached: true,
     });
+    // With all that it has started.
+    const kill = () => process.kill(-child.pid, 'SIGKILL');
+    process.once('exit', kill);
     const late = setTimeout(
       () => {
-        process.kill(-child.pid, 'SIGKILL');
+        kill();
         reject(new Error(`${command} ${args[0]}: no time was left`));
       },
       Math.max(0, end - performance.now()),
@@ -85,6 +88,7 @@ function run(command, args, environment = {}) {
     child.on('error', reject);
     child.on('close', (code, signal) => {
       clearTimeout(late);
+      process.removeListener('exit', kill);
       resolve({ output, code: code ?? signal });
     });
   });
