@@ -87,6 +87,31 @@ export async function* run({ names: families, dtypes, repeat }, { eyas, peer, sa
   }
 }
 
+/** Times both sides' prefill, which has run once; what a result has of it. */
+async function timePrefill(ours, theirs, { shape, dtype, repeat, tokens }) {
+  const both = async (request) => [await ours.ask(request), await theirs.ask(request)];
+  await both({ do: 'reset_peak' });
+  const times = await alternate(
+    () => ours.ask({ do: 'prefill' }),
+    () => theirs.ask({ do: 'prefill' }),
+    repeat,
+  );
+  const [eyasPeak, peerPeak] = await both({ do: 'peak' });
+  return {
+    suite: 'prefill',
+    shape,
+    dtype,
+    ...times,
+    gflop_needed: null,
+    ceiling_share: null,
+    eyas_peak_mb: eyasPeak.mb,
+    peer_peak_mb: peerPeak.mb,
+    max_loss_difference: null,
+    tokens,
+    peer: 'transformers',
+  };
+}
+
 async function measureDecoder(name, dtype, repeat, { eyas, peer }) {
   const [ours, theirs] = [eyas('decoder'), peer('decoder')];
   const both = async (request) => [await ours.ask(request), await theirs.ask(request)];
@@ -95,26 +120,7 @@ async function measureDecoder(name, dtype, repeat, { eyas, peer }) {
     for (const { finite } of await both({ do: 'prefill' })) {
       if (!finite) throw new Error(`prefill ${name}: expected finite states, received others`);
     }
-    await both({ do: 'reset_peak' });
-    const times = await alternate(
-      () => ours.ask({ do: 'prefill' }),
-      () => theirs.ask({ do: 'prefill' }),
-      repeat,
-    );
-    const [eyasPeak, peerPeak] = await both({ do: 'peak' });
-    return {
-      suite: 'prefill',
-      shape: name,
-      dtype,
-      ...times,
-      gflop_needed: null,
-      ceiling_share: null,
-      eyas_peak_mb: eyasPeak.mb,
-      peer_peak_mb: peerPeak.mb,
-      max_loss_difference: null,
-      tokens: decoders[name].tokens,
-      peer: 'transformers',
-    };
+    return await timePrefill(ours, theirs, { shape: name, dtype, repeat, tokens: decoders[name].tokens });
   } finally {
     await ours.stop();
     await theirs.stop();
@@ -137,26 +143,9 @@ async function measure(family, dtype, folder, repeat, { eyas, peer, say }) {
     const difference = Math.max(...b.sample.map((value, i) => Math.abs(value - a.sample[i]))) / largest;
     expectEqual(`prefill ${family} ${dtype}, last hidden state`, difference, bounds[dtype]);
     say(`  last hidden states differ by ${difference.toExponential(1)} of the largest value`);
-    await both({ do: 'reset_peak' });
-    const times = await alternate(
-      () => ours.ask({ do: 'prefill' }),
-      () => theirs.ask({ do: 'prefill' }),
-      repeat,
-    );
-    const [eyasPeak, peerPeak] = await both({ do: 'peak' });
     return {
-      suite: 'prefill',
-      shape: family,
-      dtype,
-      ...times,
-      gflop_needed: null,
-      ceiling_share: null,
-      eyas_peak_mb: eyasPeak.mb,
-      peer_peak_mb: peerPeak.mb,
-      max_loss_difference: null,
+      ...(await timePrefill(ours, theirs, { shape: family, dtype, repeat, tokens: mine.tokens })),
       hidden_difference: difference,
-      tokens: mine.tokens,
-      peer: 'transformers',
     };
   } finally {
     await ours.stop();
